@@ -41,6 +41,7 @@ mod differences;
 mod directories;
 mod encrypted_keys;
 mod examples;
+mod failover;
 mod failures;
 mod first_byte;
 mod happy_eyeballs;

@@ -25,13 +25,15 @@ pub(super) use draft::Draft;
 pub(super) use options::OPTIONS;
 pub(crate) use tls::{PeerVerification, SecurityLevel, TlsOptions, TlsVersion};
 
-/// `failover = rr | prio`
+/// `failover = rr | prio | leastconn`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failover {
     /// Start at the next entry each time.
     RoundRobin,
     /// Start at the first entry each time (the default).
     Priority,
+    /// Start at the address with the fewest open connections.
+    LeastConnections,
 }
 
 /// `logId = sequential | unique | thread | process`

@@ -7,6 +7,7 @@
 pub(crate) mod answered;
 mod counts;
 mod lengths;
+mod open;
 mod read_only;
 mod servers;
 mod succession;
@@ -16,7 +17,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub(crate) use counts::Counts;
-use lengths::{length, whole_length};
+use lengths::{length, rows_of_counts, whole_length};
+pub(crate) use open::{Open, Target};
 pub(crate) use read_only::ReadOnlyBoard;
 
 use super::durations::{self, Durations};
@@ -355,6 +357,7 @@ impl Scoreboard {
         for service in 0..self.services {
             self.service(worker, service).active().store(0, Relaxed);
         }
+        self.open(worker).clear();
         if let Some(shares) = &self.shares {
             shares.clear(worker);
         }

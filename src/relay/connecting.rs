@@ -23,6 +23,7 @@ use super::resources::Resources;
 use super::step::{Context, Ending, broken};
 use crate::helper::{Bound, NotBound, Resolved};
 use crate::incidents::{Cause, Diagnosis};
+use crate::ipc::scoreboard::Open;
 use crate::log::Log;
 use crate::protocol::{Target, Unreachable};
 use crate::{debug, error, info};
@@ -54,6 +55,8 @@ pub(crate) struct Connection {
     /// The poller tells of room to write.
     room_watched: bool,
     ready: Readiness,
+    /// It counts among those that are open to its address, as long as this is kept.
+    counted: Option<Box<Open>>,
 }
 
 impl Connection {
@@ -65,7 +68,13 @@ impl Connection {
             program: true,
             room_watched: false,
             ready: Readiness::default(),
+            counted: None,
         }
+    }
+
+    /// What is to be kept as long as the connection.
+    pub(crate) fn take_count(&mut self) -> Option<Box<Open>> {
+        self.counted.take()
     }
 }
 

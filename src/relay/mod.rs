@@ -47,6 +47,7 @@ pub(crate) use hosts::Hosts;
 pub(crate) use route::Route;
 
 use crate::config::Service;
+use crate::ipc::scoreboard::Target;
 use crate::log;
 use crate::tls;
 
@@ -85,6 +86,14 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
+    /// What its connections are counted by.
+    fn target(&self, service: usize) -> Target {
+        match self {
+            Upstream::Tcp(address, _) => Target::of(service, address),
+            Upstream::Unix(path) => Target::of(service, path),
+        }
+    }
+
     /// The IP address, if it is TCP.
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {

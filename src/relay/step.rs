@@ -16,6 +16,7 @@ use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
 use crate::incidents::Diagnosis;
 use crate::ipc::handoff::{Handed, Warrant};
+use crate::ipc::scoreboard::Open;
 use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::ipc::shares::Key;
 use crate::log::{self, Log, Subject};
@@ -109,6 +110,8 @@ pub(crate) struct Common {
     pub again: bool,
     /// `hold`, once the server is to be connected.
     pub(super) hold: Option<Box<Hold>>,
+    /// Its connection counts among those that are open, as long as this is kept.
+    pub counted: Option<Box<Open>>,
     /// What the server greeted with, before TLS, while the client could not be told yet.
     pub greeting: Vec<u8>,
     /// What was found wrong with it last; see [`super::failing`].
@@ -139,6 +142,7 @@ impl Common {
             log,
             peer: handed.connection.peer,
             introduced: None,
+            counted: None,
             warrant: handed.connection.warrant,
             counted_by: None,
             upstream: None,

@@ -120,10 +120,10 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("execArgs", "$0 $1 $2 ...", "arguments of `exec`, its name first; blanks part them, and quotes mean nothing")
         .example("execArgs = in.fingerd -w").unless_given("the path in `exec`")
         .service(program::set_args),
-    option("failover", "rr | prio", "order in which several `connect` are tried")
+    option("failover", "rr | prio | leastconn", "order in which several `connect` are tried; leastconn: fewest open connections first")
         .example("failover = rr").defaults(&["prio"])
         .service(|draft, value| store!(draft.failover = one_of(value, &[
-            ("rr", Failover::RoundRobin), ("prio", Failover::Priority),
+            ("rr", Failover::RoundRobin), ("prio", Failover::Priority), ("leastconn", Failover::LeastConnections),
         ])?)),
     option("hold", "SECONDS", "client mode, smtp: time to hold a mail program while its server cannot be reached")
         .example("hold = 120").defaults(&["0"]).own().service(hold::set),

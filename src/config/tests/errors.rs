@@ -89,7 +89,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ),
     (
         "failover = random",
-        "The argument needs to be either 'rr' or 'prio'",
+        "The argument needs to be either 'rr', 'prio' or 'leastconn'",
     ),
     (
         "logId = seq",

@@ -3,14 +3,14 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::{ROW, SERVICE_ROWS, SHARED_ROWS};
+use super::{ROW, SERVICE_ROWS, SHARED_ROWS, open};
 use crate::ipc::shared::SharedWords;
 use crate::ipc::{incidents, shares};
 
 /// As [`length`], of numbers that came in a message.
 pub(super) fn checked_length(workers: usize, services: usize) -> Option<usize> {
     let counted = workers.checked_mul(services)?.checked_mul(SERVICE_ROWS)?;
-    let rows = counted.checked_add(workers)?;
+    let rows = counted.checked_add(workers.checked_mul(1 + open::ROWS)?)?;
     let shared = services.checked_mul(SHARED_ROWS)?;
     let words = rows.checked_add(shared)?.checked_mul(ROW)?;
     words.checked_add(incidents::checked_length(services)?)
@@ -34,5 +34,10 @@ pub(super) fn length(workers: usize, services: usize) -> usize {
 
 /// Words of the rows, which come first.
 pub(super) fn counted(workers: usize, services: usize) -> usize {
-    (workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS) * ROW
+    (rows_of_counts(workers, services) + workers * open::ROWS) * ROW
+}
+
+/// Rows before those of `open`.
+pub(super) fn rows_of_counts(workers: usize, services: usize) -> usize {
+    workers + services * SHARED_ROWS + workers * services * SERVICE_ROWS
 }

@@ -35,8 +35,13 @@ pub(super) fn in_order(
                 upstreams.rotate_left(start);
             }
             Failover::Priority => debug!(log, "failover: priority, starting at entry #0"),
+            Failover::LeastConnections => {}
         }
-        upstreams = arranged(&upstreams, resources.scoreboard.addresses(service));
+        let row = resources.scoreboard.addresses(service);
+        upstreams = match failover {
+            Failover::LeastConnections => least_first(&upstreams, service, log, resources),
+            Failover::RoundRobin | Failover::Priority => arranged(&upstreams, row),
+        };
     }
     upstreams.extend(ejected);
     upstreams.reverse();
@@ -60,13 +65,42 @@ fn without_ejected(
     }
 }
 
-/// The addresses of each entry: those that were slow last, the families in turn (RFC 8305, section 4).
-fn arranged(upstreams: &[Upstream], row: AddressRow<'_>) -> Vec<Upstream> {
+/// Those with the fewest open connections first, in their order where that is the same; those that were slow last.
+fn least_first(
+    upstreams: &[Upstream],
+    service: usize,
+    log: &Log,
+    resources: &Resources,
+) -> Vec<Upstream> {
+    let board = &resources.scoreboard;
+    let is_slow = slow_ones(board.addresses(service));
+    let rank = |upstream: &Upstream| {
+        let open = board.open_to(upstream.target(service));
+        (is_slow(upstream), open)
+    };
+    let mut ranked: Vec<_> = upstreams.iter().map(|it| (rank(it), it)).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    if let Some(((_, open), first)) = ranked.first() {
+        debug!(
+            log,
+            "failover: least connections, starting at {first} with {open}"
+        );
+    }
+    ranked.into_iter().map(|(_, it)| it.clone()).collect()
+}
+
+/// Tells which did not answer lately before others that were tried later.
+fn slow_ones(row: AddressRow<'_>) -> impl Fn(&Upstream) -> bool {
     let now = (!row.is_blank()).then(addresses::now);
-    let is_slow = |upstream: &Upstream| match (upstream, now) {
+    move |upstream| match (upstream, now) {
         (Upstream::Tcp(address, _), Some(now)) => row.is_slow(*address, now),
         _ => false,
-    };
+    }
+}
+
+/// The addresses of each entry: those that were slow last, the families in turn (RFC 8305, section 4).
+fn arranged(upstreams: &[Upstream], row: AddressRow<'_>) -> Vec<Upstream> {
+    let is_slow = slow_ones(row);
     let mut all = Vec::with_capacity(upstreams.len());
     for entry in upstreams.chunk_by(of_one_entry) {
         let (slow, others): (Vec<&Upstream>, Vec<&Upstream>) =

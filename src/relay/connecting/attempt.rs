@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 
 use super::{Connection, Stage, give_up};
+use crate::config::Failover;
 use crate::helper::Bound;
 use crate::incidents::{Cause, Diagnosis};
+use crate::ipc::scoreboard::Open;
 use crate::limits;
 use crate::log::{self, Log};
 use crate::protocol::Unreachable;
 use crate::relay::end::take_error;
 use crate::relay::outbound::{self, Progress, Refusal};
 use crate::relay::poller::Readiness;
-use crate::relay::step::{Context, Ending};
+use crate::relay::resources::Resources;
+use crate::relay::step::{Common, Context, Ending};
 use crate::relay::{Address, Reason, Upstream};
 use crate::remedy;
 use crate::{error, notice};
@@ -32,6 +35,8 @@ pub(super) struct Attempt {
     pub(super) upstream: Upstream,
     pub(super) began: Instant,
     pub(super) deadline: Instant,
+    /// As of [`Connection`].
+    pub(super) counted: Option<Box<Open>>,
 }
 
 /// How trying an address went.
@@ -88,7 +93,9 @@ pub(super) fn tried(
                 error!(log, "epoll_ctl: {}", log::Reason(&error));
                 return Err(Ending::Reset);
             }
+            let counted = count(&upstream, common, resources);
             let attempt = Attempt {
+                counted,
                 socket,
                 ready: Readiness::default(),
                 upstream,
@@ -233,7 +240,17 @@ fn connected(attempt: Attempt, before: Progress, context: &mut Context<'_>) -> C
         program: false,
         room_watched: before == Progress::Pending,
         ready: attempt.ready,
+        counted: attempt.counted,
     }
+}
+
+/// Counts it among those that are open, for a service that goes by that.
+fn count(upstream: &Upstream, common: &Common, resources: &Resources) -> Option<Box<Open>> {
+    if common.config().failover != Failover::LeastConnections {
+        return None;
+    }
+    let target = upstream.target(common.index());
+    Open::count(&resources.scoreboard, resources.worker, target).map(Box::new)
 }
 
 /// Translates a failed connect(2) for the client that asked for it.

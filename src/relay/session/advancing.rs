@@ -206,9 +206,10 @@ impl Session {
     /// Both ends are there from now on.
     pub(super) fn join(
         &mut self,
-        back: Connection,
+        mut back: Connection,
         resources: &mut Resources,
     ) -> Result<(), Ending> {
+        self.common.counted = back.take_count();
         self.life = match std::mem::replace(&mut self.life, Life::Between) {
             Life::Alone(front, _) => {
                 let back = back.into();
@@ -243,6 +244,7 @@ impl Session {
         resources: &mut Resources,
     ) -> Result<(), Ending> {
         let life = std::mem::replace(&mut self.life, Life::Between);
+        self.common.counted = None;
         if let Life::Joined(pair, _) = &life {
             // The new one has the same key.
             resources.poller.remove(pair.back.as_fd());
