@@ -321,30 +321,11 @@ impl Scoreboard {
         incidents.map_or_else(Ledger::default, |incidents| incidents.take())
     }
 
-    /// The counts of service `service` (from 0), summed over all workers.
-    pub(crate) fn counts(&self, service: usize) -> Counts {
-        self.sum(service, |cell| cell.load(Relaxed))
-    }
-
     /// Open connections of service `service`, in all workers.
     pub(crate) fn active(&self, service: usize) -> u64 {
         let workers = 0..self.workers;
         let active = workers.map(|worker| self.service(worker, service).active().load(Relaxed));
         active.fold(0, u64::saturating_add)
-    }
-
-    /// As [`Scoreboard::counts`], and resets them to zero.
-    pub(crate) fn take_counts(&self, service: usize) -> Counts {
-        self.sum(service, |cell| cell.swap(0, Relaxed))
-    }
-
-    fn sum(&self, service: usize, read: fn(&AtomicU64) -> u64) -> Counts {
-        let mut total = Counts::default();
-        for worker in 0..self.workers {
-            let took = self.durations(worker, service);
-            total.add(Counts::of(self.service(worker, service), took, read));
-        }
-        total
     }
 
     /// Clears what a dead worker had open.

@@ -1,11 +1,11 @@
 //! What is counted for a service, to be carried from one generation to the next. Never in here: an open connection,
 //! which is its own generation's.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
-use super::ServiceRow;
+use super::{Scoreboard, ServiceRow};
 use crate::ipc::durations::{Durations, Histogram};
 
 macro_rules! counts {
@@ -86,4 +86,25 @@ counts! {
     over_rate,
     over_address,
     full,
+}
+
+impl Scoreboard {
+    /// The counts of service `service` (from 0), summed over all workers.
+    pub(crate) fn counts(&self, service: usize) -> Counts {
+        self.sum(service, |cell| cell.load(Relaxed))
+    }
+
+    /// As [`Scoreboard::counts`], and resets them to zero.
+    pub(crate) fn take_counts(&self, service: usize) -> Counts {
+        self.sum(service, |cell| cell.swap(0, Relaxed))
+    }
+
+    fn sum(&self, service: usize, read: fn(&AtomicU64) -> u64) -> Counts {
+        let mut total = Counts::default();
+        for worker in 0..self.workers {
+            let took = self.durations(worker, service);
+            total.add(Counts::of(self.service(worker, service), took, read));
+        }
+        total
+    }
 }
