@@ -10,9 +10,11 @@ use nix::errno::Errno;
 use super::Address;
 use super::admitting;
 use super::end::{End, Received};
+use super::failing;
 use super::handshaking::receive;
 use super::poller::Readiness;
 use super::step::{Common, Context, Ending, Next, broken};
+use crate::incidents::{Cause, Diagnosis};
 use crate::log::{Log, Subject};
 use crate::protocol::{Claim, NoHeader, Who, read_claim};
 use crate::{debug, error, info};
@@ -72,6 +74,7 @@ impl Introducing {
             // It only looked whether the port is open.
             Err(Ending::Closed) => Err(Ending::Closed),
             Err(ending) => {
+                context.keep_finding(|| failing::vanished("PROXY header"));
                 let row = context.resources.row(context.common.index());
                 row.failed_before_tls().fetch_add(1, Relaxed);
                 Err(ending)
@@ -101,6 +104,8 @@ impl Introducing {
                     log,
                     "PROXY header: TIMEOUTbusy exceeded: sending reset: {from} is named by `acceptProxy`, and sends none"
                 );
+                let reason = "PROXY header: TIMEOUTbusy exceeded";
+                context.common.found(failing::late(reason, SEND_ONE));
                 return Err(Ending::Reset);
             }
             match receive(front, &mut context.resources.pool) {
@@ -205,13 +210,14 @@ fn tell(claim: &Claim, log: &Log) {
     }
 }
 
-fn refuse(why: NoHeader, context: &Context<'_>) -> Ending {
-    let common = &*context.common;
+/// For a balancer without one.
+const SEND_ONE: &str = "let it send one (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`), or do not name it in `acceptProxy`";
+
+fn refuse(why: NoHeader, context: &mut Context<'_>) -> Ending {
+    let common = &mut *context.common;
     let by = Address(common.peer);
     let remedy = match why {
-        NoHeader::Tls | NoHeader::Other(_) => {
-            "let it send one (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`), or do not name it in `acceptProxy`"
-        }
+        NoHeader::Tls | NoHeader::Other(_) => SEND_ONE,
         NoHeader::TooLong => "let it send less, as without the client's whole certificate",
         NoHeader::Checksum => "something on the way changes what it sends",
     };
@@ -219,6 +225,8 @@ fn refuse(why: NoHeader, context: &Context<'_>) -> Ending {
         common.log,
         "PROXY header expected from {by}: {why} ({remedy})"
     );
+    let reason = format!("PROXY header expected: {why}");
+    common.found(Diagnosis::new(Cause::BalancerHeader, reason, remedy));
     Ending::Reset
 }
 
