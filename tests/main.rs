@@ -59,6 +59,7 @@ mod logs;
 mod mail_programs;
 mod mail_servers;
 mod metrics;
+mod more_machines;
 mod moved_addresses;
 mod names;
 mod network;

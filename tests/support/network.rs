@@ -40,7 +40,8 @@ pub struct Host {
 }
 
 impl Host {
-    fn new(net: u8) -> Host {
+    /// One more machine, in the router's network of this number: the router is 10.77.NET.1, the machine 10.77.NET.2.
+    pub fn new(net: u8) -> Host {
         let (jobs, todo) = channel::<Job>();
         let (sender, number) = channel();
         let thread = std::thread::spawn(move || {
