@@ -181,7 +181,7 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
                 username: account.then(|| "user".to_owned()),
                 ..options()
             };
-            login(mail, by_token, &options, greeted, Fresh::default())
+            login(mail, by_token, &options, greeted, None, Fresh::default())
         }
         (Mode::Held, _) => held(&options(), true),
         (Mode::Arrival { greeted }, _) => arrival(greeted.then_some("till")),
@@ -231,6 +231,7 @@ fn feed(
             Action::Send(Side::Back, bytes) => course.said.1.extend(bytes),
             Action::Timer(_) => course.timers += 1,
             Action::Log(_, line) => course.logged.push(line),
+            Action::Failed(diagnosis) => course.logged.push(format!("{diagnosis:?}")),
             Action::ConnectAnew => course.wanted.push("anew".to_owned()),
             Action::Connect(target) => course.wanted.push(format!("{target:?}")),
             Action::Named(name) => course.logged.push(format!("{name:?}")),

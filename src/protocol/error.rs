@@ -5,11 +5,13 @@ mod wording;
 
 use std::fmt::{self, Display};
 
+use super::login::judged;
 use super::{
     AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, LoginError, MysqlError, NtlmError,
     PgsqlError, REPLY_MAX, RefusedBySocks, Side, SocksError, XmppError,
 };
 use crate::config::Protocol;
+use crate::incidents::Cause;
 
 pub(crate) use wording::usual_ports;
 pub(super) use wording::{NOT_SHOWN, codes, excerpt};
@@ -330,7 +332,7 @@ impl ProtocolError {
             | E::Xmpp(_)
             | E::WithinTls(_)
             | E::Over => return None,
-            E::Credentials { protocol, .. } => (protocol, "Server refused the login"),
+            E::Credentials { protocol, said, .. } => (protocol, refusal(said)),
             E::NoSuchLogin { protocol, .. } => (protocol, "Server does not offer the login"),
         };
         Some((*protocol, reason))
@@ -467,6 +469,17 @@ impl ProtocolError {
             _ => phrase(*protocol, Awaited::Command),
         };
         write!(f, "{phrase}: the {} {side} {what}", protocol.name())
+    }
+}
+
+/// Why a login was refused, as far as a server's words tell.
+fn refusal(said: &str) -> &'static str {
+    match judged(said).0 {
+        Cause::AppPassword => "The provider wants an app password",
+        Cause::SmtpAuthOff => "The provider has switched logins by SMTP off for this mailbox",
+        Cause::OauthOnly => "The provider takes OAuth2 alone",
+        Cause::LoginLater => "Server takes no login just now",
+        _ => "Server refused the login",
     }
 }
 

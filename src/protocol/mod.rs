@@ -46,6 +46,7 @@ use std::time::Duration;
 
 use crate::config::{Authentication, DialogueOptions, MailProtocol, Protocol, Reception};
 use crate::helper::{TokenAnswer, TokenQuestion};
+use crate::incidents::Diagnosis;
 
 pub(crate) use cifs::CifsError;
 #[cfg(fuzzing)]
@@ -54,7 +55,7 @@ pub(crate) use claim::{Claim, NoHeader, Who, begins_so as begins_with_claim, rea
 pub(crate) use connect_login::NtlmError;
 pub(crate) use error::{Awaited, ProtocolError, usual_ports};
 pub(crate) use ldap::LdapError;
-pub(crate) use login::LoginError;
+pub(crate) use login::{LoginError, provider_note};
 use look::{Look, Then};
 pub(crate) use mysql::MysqlError;
 #[cfg(fuzzing)]
@@ -162,6 +163,8 @@ pub(crate) enum Action {
     Timer(Duration),
     /// Write a log line (level, text). Never payload.
     Log(u8, String),
+    /// Keep what went wrong, though the dialogue goes on. The log is told by itself.
+    Failed(Box<Diagnosis>),
     /// Connect the back there, before the session goes on; `Event::Connected` or `Event::Unreachable` tells
     /// how that went.
     Connect(Target),
@@ -326,17 +329,18 @@ pub(crate) fn within(
     }
 }
 
-/// Logs in for a program, within TLS; `greeted`: it has been greeted already; `by_token`: by OAuth2.
+/// Logs in for a program, within TLS; `greeted`: it has been greeted already; `by_token`: by OAuth2; `server`: its name.
 pub(crate) fn login(
     mail: MailProtocol,
     by_token: bool,
     options: &DialogueOptions,
     greeted: bool,
+    server: Option<&str>,
     fresh: Fresh,
 ) -> Box<dyn Dialogue> {
     script::within(
         mail.into(),
-        login::Login::new(mail, by_token, options, greeted, fresh),
+        login::Login::new(mail, by_token, options, greeted, server, fresh),
     )
 }
 

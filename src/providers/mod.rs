@@ -167,6 +167,16 @@ impl Provider {
         })
     }
 
+    /// The one that has this server.
+    pub(crate) fn of_host(host: &str) -> Option<&'static Provider> {
+        Self::all().iter().find(|provider| {
+            let mut servers = Mail::ALL
+                .into_iter()
+                .flat_map(|mail| provider.servers(mail));
+            servers.any(|server| server.value.host.eq_ignore_ascii_case(host))
+        })
+    }
+
     /// Its servers for a protocol, the best first.
     pub(crate) fn servers(&self, mail: Mail) -> &[Sourced<Server>] {
         match mail {
@@ -386,6 +396,24 @@ mod tests {
                 let takes = servers.iter().any(|server| server.value.takes_passwords());
                 assert!(passwords || !takes, "{id}: which password?");
             }
+        }
+    }
+
+    #[test]
+    fn a_provider_is_known_by_its_server() {
+        let id = |host| Provider::of_host(host).map(|provider| provider.id);
+        assert_eq!(id("SMTP.gmail.com"), Some("gmail"));
+        assert_eq!(id("pop3.web.de"), Some("webde"));
+        assert_eq!(id("mail.example"), None);
+    }
+
+    /// It stands in one line of a reply: RFC 5321, section 4.5.3.1.5.
+    #[test]
+    fn notes_are_short_and_ascii() {
+        for Provider { id, note, name, .. } in Provider::all() {
+            let visible = |byte: u8| matches!(byte, b' '..=b'~');
+            assert!(note.len() <= 160 && note.bytes().all(visible), "{id}");
+            assert!(name.len() <= 40, "{id}");
         }
     }
 

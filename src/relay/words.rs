@@ -47,7 +47,15 @@ pub(super) fn of(
                 ..options.clone()
             });
             let options = named.as_ref().unwrap_or(options);
-            protocol::login(mail, by_token, options, common.greeted, fresh(common)?)
+            let server = common.upstream.as_deref();
+            protocol::login(
+                mail,
+                by_token,
+                options,
+                common.greeted,
+                server,
+                fresh(common)?,
+            )
         }
         Part::Hold => {
             let held = common.hold.as_ref().filter(|hold| hold.held.is_some());

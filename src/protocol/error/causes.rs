@@ -7,6 +7,7 @@ use super::wording::usual_ports;
 use super::{Awaited, ProtocolError};
 use crate::config::Protocol;
 use crate::incidents::{Cause, Diagnosis};
+use crate::protocol::login::judged;
 use crate::protocol::{CifsError, LdapError, MysqlError, PgsqlError, Side, XmppError};
 
 impl ProtocolError {
@@ -39,7 +40,8 @@ impl ProtocolError {
             | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
             | E::Login(_) => Cause::ServerDialogue,
-            E::Credentials { .. } => Cause::Password,
+            E::Credentials { given: false, .. } => Cause::Mechanism,
+            E::Credentials { said, .. } => judged(said).0,
             E::NoSuchLogin { .. } => Cause::Mechanism,
             E::ServerClosed { .. } | E::ClientClosed { .. } | E::NothingSaid { .. } => {
                 Cause::Vanished
@@ -86,9 +88,9 @@ impl ProtocolError {
             E::Unintelligible { .. } => {
                 "see whether `protocol` and the port of `connect` belong together".into()
             }
-            E::Credentials { given: true, .. } => {
-                "correct protocolUsername and protocolPassword; the provider may want an app password".into()
-            }
+            E::Credentials {
+                given: true, said, ..
+            } => judged(said).1.into(),
             E::ServerClosed { .. } | E::LineTooLong { .. } | E::ReplyTooLong { .. } => {
                 "see the server's log".into()
             }

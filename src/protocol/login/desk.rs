@@ -1,13 +1,16 @@
 //! The program's side of a login: what it asks and says until it has given name and password. Never in here: a login
 //! with the server; that is for [`super::entering`].
 
+use std::borrow::Cow;
+
 use super::entering::{Entering, Entry};
 use super::private::{Credentials, Private};
 use super::tongue::{Command, Greeting, Refusal, Reply, Tongue};
 use super::way::{Offered, Way};
-use super::{pop3, tongue, words};
+use super::{pop3, provider_note, tongue, words};
 use crate::base64;
 use crate::config::{DialogueOptions, MailProtocol};
+use crate::incidents::{Cause, Diagnosis};
 use crate::protocol::error::excerpt;
 use crate::protocol::io::{Io, Size, Step, send};
 use crate::protocol::script::State;
@@ -32,6 +35,8 @@ pub(super) struct Desk {
     pub(super) tongue: &'static dyn Tongue,
     /// The name for EHLO.
     pub(super) host: Option<String>,
+    /// The server's name, if it is known.
+    server: Option<String>,
     /// The account of the configuration: it logs in, whatever the program says.
     pub(super) account: Option<Credentials>,
     /// `login = oauth2`
@@ -85,6 +90,7 @@ impl Login {
         by_token: bool,
         options: &DialogueOptions,
         greeted: bool,
+        server: Option<&str>,
         fresh: Fresh,
     ) -> Login {
         let account = options.account();
@@ -92,6 +98,7 @@ impl Login {
             desk: Desk {
                 tongue: tongue(mail),
                 host: options.host.clone(),
+                server: server.map(str::to_owned),
                 account: account.and_then(|(name, word)| Credentials::of_account(name, &word)),
                 by_token,
                 only: options.authentication.and_then(Way::of),
@@ -163,6 +170,22 @@ impl Desk {
     pub(super) fn log(&self, level: u8, text: &str, io: &mut Io<'_>) {
         let name = self.tongue.protocol().name().to_ascii_uppercase();
         io.out.push(Action::Log(level, format!("{name}: {text}")));
+    }
+
+    /// Has what went wrong kept.
+    pub(super) fn keep(&self, cause: Cause, reason: &str, remedy: &'static str, io: &mut Io<'_>) {
+        let name = self.tongue.protocol().name().to_ascii_uppercase();
+        let remedy = match self.note(cause) {
+            Some(note) => Cow::from(format!("{remedy}; {note}")),
+            None => remedy.into(),
+        };
+        let diagnosis = Diagnosis::new(cause, format!("{name}: {reason}"), remedy);
+        io.out.push(Action::Failed(Box::new(diagnosis)));
+    }
+
+    /// What the provider says of passwords, where that may be at fault.
+    pub(super) fn note(&self, cause: Cause) -> Option<String> {
+        provider_note(self.server.as_deref()?, cause)
     }
 
     /// What the server can do, line by line of its list.
@@ -350,11 +373,9 @@ impl Desk {
             }
             Command::Foreign(foreign) => {
                 let words = words::foreign(foreign);
-                self.log(
-                    4,
-                    &format!("the program's login cannot be taken: {words}"),
-                    io,
-                );
+                let what = "the program's login cannot be taken";
+                self.log(4, &format!("{what}: {words}"), io);
+                self.keep(Cause::ProgramLogin, what, words, io);
                 self.refuse(&tag, Refusal::Way, words, io)
             }
             Command::User(name) => {

@@ -6,9 +6,9 @@ use super::desk::{Desk, Login, Phase};
 use super::private::{Credentials, Private};
 use super::scram::Fault;
 use super::token::{ByToken, Told};
-use super::tongue::{Refusal, Reply, Said};
+use super::tongue::{Reply, Said};
 use super::way::{self, Exchange, Way};
-use super::words::{self, Cause};
+use super::words::{self, Cause, Nothing};
 use crate::base64;
 use crate::config::Protocol;
 use crate::helper::AccessToken;
@@ -111,8 +111,8 @@ impl Desk {
         };
         let Entry { tag, credentials } = entry;
         let Some(way) = offered.best(&credentials, self.only) else {
-            let words = words::no_way(&excerpt(&offered.names), self.only);
-            return self.comes_to_nothing(tag, Refusal::Way, &words, b"", io);
+            let nothing = words::no_way(&excerpt(&offered.names), self.only);
+            return self.comes_to_nothing(tag, nothing, b"", io);
         };
         let (first, next) = match way.mechanism() {
             Some(mechanism) => {
@@ -163,7 +163,7 @@ impl Desk {
     /// It takes too long. What the server says later would be no answer to anything, so the connection is over.
     fn gives_up(self, entering: Entering, io: &mut Io<'_>) -> Result<Step<Login>, ProtocolError> {
         let tag = entering.into_tag();
-        self.comes_to_nothing(tag, Refusal::Later, words::TOO_LATE, b"", io)?;
+        self.comes_to_nothing(tag, Nothing::too_late(), b"", io)?;
         Ok(Step::End)
     }
 
@@ -204,16 +204,25 @@ impl Desk {
     pub(super) fn comes_to_nothing(
         self,
         tag: Option<Vec<u8>>,
-        refusal: Refusal,
-        words: &str,
+        nothing: Nothing,
         said: &[u8],
         io: &mut Io<'_>,
     ) -> Result<Step<Login>, ProtocolError> {
+        let Nothing {
+            refusal,
+            cause,
+            words,
+        } = nothing;
         let protocol = self.tongue.protocol();
         let code = code(protocol, said);
         let shown = match code.is_empty() {
             true => String::new(),
             false => format!(" ({code})"),
+        };
+        let reason = format!("login failed{shown}: {words}");
+        let words = match self.note(cause) {
+            Some(note) => format!("{words}; {note}"),
+            None => words.into_owned(),
         };
         self.log(4, &format!("login failed{shown}: {words}"), io);
         let Some(tag) = tag else {
@@ -224,10 +233,11 @@ impl Desk {
                 said: code,
             });
         };
+        self.keep(cause, &reason, words::remedy(cause), io);
         // What the server says is for the program that gave the password, and no other.
         let words = match self.account.is_none() && !said.is_empty() {
             true => format!("{words}; it said: {}", excerpt(said)),
-            false => words.to_owned(),
+            false => words,
         };
         Ok(self.refuse(&tag, refusal, &words, io))
     }
@@ -374,8 +384,8 @@ impl Telling {
         if let Some(told) = self.told.take_if(|_| cause == Cause::Password) {
             return desk.token_is_refused(told, line, io);
         }
-        let words = cause.words(self.way, desk.account.is_some());
-        desk.comes_to_nothing(self.into_tag(), cause.refusal(), &words, line, io)
+        let nothing = cause.nothing(self.way, desk.account.is_some());
+        desk.comes_to_nothing(self.into_tag(), nothing, line, io)
     }
 }
 

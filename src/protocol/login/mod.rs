@@ -21,6 +21,8 @@ use scram::Fault;
 use tongue::{Reply, Tongue};
 
 use crate::config::{MailProtocol, Protocol};
+use crate::incidents::Cause;
+use crate::providers::Provider;
 
 fn tongue(mail: MailProtocol) -> &'static dyn Tongue {
     match mail {
@@ -35,6 +37,23 @@ pub(super) fn shown(mail: MailProtocol, line: &[u8]) -> Vec<u8> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     tongue(mail).shown(line, &Reply::list())
+}
+
+/// What a server's refusal of a login is counted as, and what to do about it.
+pub(super) fn judged(said: &str) -> (Cause, &'static str) {
+    let cause = words::cause(said.as_bytes()).counted();
+    (cause, words::remedy(cause))
+}
+
+/// What the provider that has this server says of passwords, where that may be at fault.
+pub(crate) fn provider_note(server: &str, cause: Cause) -> Option<String> {
+    let of_the_provider = matches!(
+        cause,
+        Cause::Password | Cause::AppPassword | Cause::SmtpAuthOff | Cause::OauthOnly
+    );
+    let provider = Provider::of_host(server).filter(|_| of_the_provider)?;
+    let Provider { name, note, .. } = provider;
+    (!note.is_empty()).then(|| format!("{name}: {note}"))
 }
 
 /// What a server does wrong in a login.

@@ -6,9 +6,8 @@ use std::time::Duration;
 use super::desk::{Desk, Login, Phase};
 use super::entering::{Entering, Entry};
 use super::private::Private;
-use super::tongue::Refusal;
 use super::way::Exchange;
-use super::words;
+use super::words::{self, Nothing};
 use crate::config::Secret;
 use crate::helper::{AccessToken, TokenAnswer, TokenQuestion};
 use crate::protocol::error::excerpt;
@@ -54,8 +53,8 @@ impl Desk {
                 )))))
             }
             None => {
-                let words = words::WRONG_LOCAL_PASSWORD;
-                self.comes_to_nothing(entry.tag, Refusal::Credentials, words, b"", io)
+                let nothing = Nothing::wrong_local_password();
+                self.comes_to_nothing(entry.tag, nothing, b"", io)
             }
         }
     }
@@ -79,10 +78,7 @@ impl Desk {
                     entry, true,
                 )))))
             }
-            None => {
-                let words = words::TOKEN_REFUSED;
-                self.comes_to_nothing(entry.tag, Refusal::Credentials, words, said, io)
-            }
+            None => self.comes_to_nothing(entry.tag, Nothing::token_refused(), said, io),
         }
     }
 
@@ -96,8 +92,8 @@ impl Desk {
             return Ok(self.ask_what_it_can(told.entry, Some((told.token, told.again)), io));
         };
         let Some(way) = offered.for_a_token() else {
-            let words = words::no_token(&excerpt(&offered.names));
-            return self.comes_to_nothing(told.entry.tag, Refusal::Way, &words, b"", io);
+            let nothing = words::no_token(&excerpt(&offered.names));
+            return self.comes_to_nothing(told.entry.tag, nothing, b"", io);
         };
         let exchange = Exchange::with_token(way, &told.token.user, told.token.access.reveal());
         let first: Private = self.tongue.auth(way.mechanism().unwrap_or_default()).into();
@@ -129,8 +125,8 @@ impl ByToken {
                     io,
                 ),
                 Some(answer) => {
-                    let (refusal, words) = words::without_token(&answer);
-                    desk.comes_to_nothing(entry.tag, refusal, &words, b"", io)
+                    let nothing = Nothing::without_token(&answer);
+                    desk.comes_to_nothing(entry.tag, nothing, b"", io)
                 }
             },
             ByToken::Leaving(entry, token) => match io.occasion {
@@ -138,8 +134,7 @@ impl ByToken {
                     Ok(desk.at(by(ByToken::Greeting(entry, token, Size::default()))))
                 }
                 Occasion::Unreachable => {
-                    let words = words::SERVER_AWAY;
-                    desk.comes_to_nothing(entry.tag, Refusal::Later, words, b"", io)?;
+                    desk.comes_to_nothing(entry.tag, Nothing::server_away(), b"", io)?;
                     Ok(Step::End)
                 }
                 _ => Ok(desk.waits(by(ByToken::Leaving(entry, token)))),
@@ -159,8 +154,7 @@ impl ByToken {
                         io,
                     ),
                     None => {
-                        let words = words::SERVER_AWAY;
-                        desk.comes_to_nothing(entry.tag, Refusal::Later, words, &line, io)?;
+                        desk.comes_to_nothing(entry.tag, Nothing::server_away(), &line, io)?;
                         Ok(Step::End)
                     }
                 }

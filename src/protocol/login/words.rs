@@ -1,14 +1,17 @@
 //! Why a server refuses a login, and what to do about it, in words for the log and for the program. Never in here: what
 //! the program said.
 
+use std::borrow::Cow;
+
 use super::tongue::{Foreign, Refusal};
 use super::way::Way;
 use crate::helper::TokenAnswer;
+use crate::incidents;
 use crate::protocol::error::excerpt;
 
 /// Whose fault a refusal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(in crate::protocol) enum Cause {
     /// Name or password, as far as the server says.
     Password,
     /// It wants an app password.
@@ -51,7 +54,7 @@ const SIGNS: &[(&str, Cause)] = &[
 ];
 
 /// Judges a refusal by all its lines.
-pub(super) fn cause(said: &[u8]) -> Cause {
+pub(in crate::protocol) fn cause(said: &[u8]) -> Cause {
     let said = said.to_ascii_lowercase();
     let text = String::from_utf8_lossy(&said);
     let sign = SIGNS.iter().find(|(sign, _)| text.contains(sign));
@@ -64,16 +67,30 @@ pub(super) fn cause(said: &[u8]) -> Cause {
 }
 
 impl Cause {
-    pub(super) fn refusal(self) -> Refusal {
-        match self {
+    /// By this way the login came to nothing; `own`: it is the configuration's.
+    pub(super) fn nothing(self, way: Way, own: bool) -> Nothing {
+        let refusal = match self {
             Cause::Later => Refusal::Later,
             Cause::Mechanism => Refusal::Way,
             _ => Refusal::Credentials,
+        };
+        Nothing::new(refusal, self.counted(), self.words(way, own))
+    }
+
+    /// What it is counted as.
+    pub(in crate::protocol) fn counted(self) -> incidents::Cause {
+        match self {
+            Cause::Password => incidents::Cause::Password,
+            Cause::AppPassword => incidents::Cause::AppPassword,
+            Cause::Tenant => incidents::Cause::SmtpAuthOff,
+            Cause::NoPasswords => incidents::Cause::OauthOnly,
+            Cause::Later => incidents::Cause::LoginLater,
+            Cause::Mechanism => incidents::Cause::Mechanism,
         }
     }
 
     /// What is at fault, and the remedy.
-    pub(super) fn words(self, way: Way, own: bool) -> String {
+    fn words(self, way: Way, own: bool) -> String {
         let which = match own {
             true => "protocolUsername or protocolPassword",
             false => "the name or the password",
@@ -102,6 +119,32 @@ impl Cause {
     }
 }
 
+/// What to do about a login that is counted so; empty for what is none.
+pub(in crate::protocol) fn remedy(cause: incidents::Cause) -> &'static str {
+    use incidents::Cause as C;
+    match cause {
+        C::LocalPassword => {
+            "give the program the password that \"adit login\" asked for; \"adit login\" again chooses another"
+        }
+        C::Password => {
+            "correct name and password, in the program or in protocolUsername and protocolPassword; many providers want \
+             an app password"
+        }
+        C::AppPassword => {
+            "make an app password on the provider's web pages, and use it in the program"
+        }
+        C::Token => "run \"adit login\" with the name that the program gives",
+        C::SmtpAuthOff => {
+            "have the administrator switch SMTP AUTH on for the mailbox, or set login = oauth2 and sign in by \
+             \"adit login\""
+        }
+        C::OauthOnly => "set login = oauth2, and sign in by \"adit login\"",
+        C::Mechanism => "see login and protocolAuthentication",
+        C::LoginLater => "try again later; if it stays, see the provider's pages, and the log",
+        _ => "",
+    }
+}
+
 /// Which box to untick in a program whose login adit cannot take.
 pub(super) fn foreign(foreign: Foreign) -> &'static str {
     match foreign {
@@ -119,49 +162,93 @@ pub(super) fn foreign(foreign: Foreign) -> &'static str {
     }
 }
 
-/// Of an account that `adit login` has signed in.
-pub(super) const WRONG_LOCAL_PASSWORD: &str =
-    "this is not the local password that \"adit login\" asked for";
-pub(super) const TOKEN_REFUSED: &str =
-    "the server refused the token, and a fresh one too: run \"adit login\" again";
-pub(super) const SERVER_AWAY: &str = "the server cannot be reached just now: try again later";
-pub(super) const TOO_LATE: &str = "the login took too long: try again later";
+/// Why a login comes to nothing.
+#[derive(Debug)]
+pub(super) struct Nothing {
+    /// What the program is told.
+    pub(super) refusal: Refusal,
+    /// What it is counted as.
+    pub(super) cause: incidents::Cause,
+    /// What is at fault, and the remedy.
+    pub(super) words: Cow<'static, str>,
+}
 
-/// Why the keeper gives no token.
-pub(super) fn without_token(answer: &TokenAnswer) -> (Refusal, String) {
-    match answer {
-        TokenAnswer::WrongPassword => (Refusal::Credentials, WRONG_LOCAL_PASSWORD.to_owned()),
-        TokenAnswer::NotSignedIn => {
-            let words = "this account is not signed in: run \"adit login\" with the name that the program gives";
-            (Refusal::Credentials, words.to_owned())
+impl Nothing {
+    fn new(
+        refusal: Refusal,
+        cause: incidents::Cause,
+        words: impl Into<Cow<'static, str>>,
+    ) -> Nothing {
+        Nothing {
+            refusal,
+            cause,
+            words: words.into(),
         }
-        TokenAnswer::SignInAgain(why) => {
-            let words = format!(
-                "sign in again by \"adit login\": {}",
-                excerpt(why.as_bytes())
-            );
-            (Refusal::Credentials, words)
+    }
+
+    /// It takes too long.
+    pub(super) fn too_late() -> Nothing {
+        let words = "the login took too long: try again later";
+        Nothing::new(Refusal::Later, incidents::Cause::LoginLater, words)
+    }
+
+    /// There is no server.
+    pub(super) fn server_away() -> Nothing {
+        let words = "the server cannot be reached just now: try again later";
+        Nothing::new(Refusal::Later, incidents::Cause::LoginLater, words)
+    }
+
+    /// Of an account that `adit login` has signed in.
+    pub(super) fn wrong_local_password() -> Nothing {
+        let words = "this is not the local password that \"adit login\" asked for";
+        let cause = incidents::Cause::LocalPassword;
+        Nothing::new(Refusal::Credentials, cause, words)
+    }
+
+    /// The server takes none.
+    pub(super) fn token_refused() -> Nothing {
+        let words = "the server refused the token, and a fresh one too: run \"adit login\" again";
+        Nothing::new(Refusal::Credentials, incidents::Cause::Token, words)
+    }
+
+    /// Why the keeper gives no token.
+    pub(super) fn without_token(answer: &TokenAnswer) -> Nothing {
+        use incidents::Cause as C;
+        match answer {
+            TokenAnswer::WrongPassword => Nothing::wrong_local_password(),
+            TokenAnswer::NotSignedIn => {
+                let words = "this account is not signed in: run \"adit login\" with the name that the program gives";
+                Nothing::new(Refusal::Credentials, C::Token, words)
+            }
+            TokenAnswer::SignInAgain(why) => {
+                let words = format!(
+                    "sign in again by \"adit login\": {}",
+                    excerpt(why.as_bytes())
+                );
+                Nothing::new(Refusal::Credentials, C::Token, words)
+            }
+            TokenAnswer::Away(why) => {
+                let words = format!("no token just now: {}", excerpt(why.as_bytes()));
+                Nothing::new(Refusal::Later, C::LoginLater, words)
+            }
+            // It was taken.
+            TokenAnswer::Granted(_) => Nothing::too_late(),
         }
-        TokenAnswer::Away(why) => {
-            let words = format!("no token just now: {}", excerpt(why.as_bytes()));
-            (Refusal::Later, words)
-        }
-        // It was taken.
-        TokenAnswer::Granted(_) => (Refusal::Later, TOO_LATE.to_owned()),
     }
 }
 
 /// No token can be told.
-pub(super) fn no_token(offered: &str) -> String {
+pub(super) fn no_token(offered: &str) -> Nothing {
     let has = match offered {
         "" => "no login",
         names => names,
     };
-    format!("the server offers {has}, and no OAuth2: set login = translate")
+    let words = format!("the server offers {has}, and no OAuth2: set login = translate");
+    Nothing::new(Refusal::Way, incidents::Cause::Mechanism, words)
 }
 
 /// No way of the server's can be used; `offered` is what it has.
-pub(super) fn no_way(offered: &str, only: Option<Way>) -> String {
+pub(super) fn no_way(offered: &str, only: Option<Way>) -> Nothing {
     let by_token = ["XOAUTH2", "OAUTHBEARER"];
     let words = offered.to_ascii_uppercase();
     if only.is_none()
@@ -169,20 +256,22 @@ pub(super) fn no_way(offered: &str, only: Option<Way>) -> String {
             .iter()
             .any(|way| words.split(' ').any(|word| word == *way))
     {
-        return "the server takes OAuth2 alone: set login = oauth2, and sign in by \"adit login\""
-            .to_owned();
+        let words =
+            "the server takes OAuth2 alone: set login = oauth2, and sign in by \"adit login\"";
+        return Nothing::new(Refusal::Way, incidents::Cause::OauthOnly, words);
     }
     let has = match offered {
         "" => "no login".to_owned(),
         names => format!("{names} alone"),
     };
-    match only {
+    let words = match only {
         Some(way) => format!(
             "the server offers {has}, and not {} as protocolAuthentication says",
             way.name()
         ),
         None => format!("the server offers {has}, and no password can go that way"),
-    }
+    };
+    Nothing::new(Refusal::Way, incidents::Cause::Mechanism, words)
 }
 
 #[cfg(test)]

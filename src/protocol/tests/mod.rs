@@ -30,6 +30,7 @@ mod xmpp;
 
 use super::{Action, Dialogue, Event, Progress, ProtocolError, Side};
 use crate::config::{DialogueOptions, Protocol};
+use crate::incidents::Diagnosis;
 use Ev::{B, BackEof, F, FrontEof, T};
 use Protocol::{Imap, Pop3, Smtp};
 
@@ -64,6 +65,7 @@ struct Said {
     front: String,
     back: String,
     log: Vec<String>,
+    failed: Vec<Diagnosis>,
     timers: usize,
 }
 
@@ -131,6 +133,7 @@ fn run(
             Action::Send(Side::Front, bytes) => said.front += &text(&bytes),
             Action::Send(Side::Back, bytes) => said.back += &text(&bytes),
             Action::Log(_, line) => said.log.push(line),
+            Action::Failed(diagnosis) => said.failed.push(*diagnosis),
             Action::Timer(_) => said.timers += 1,
             Action::Named(name) => said.log.push(format!("named {}", text(&name))),
             Action::Connect(_) | Action::ConnectAnew | Action::Ask(_) => {

@@ -6,10 +6,11 @@ use super::holding::keeps_silent;
 use super::token::Wanted;
 use super::{After, Talking};
 use crate::config::Endpoint;
-use crate::protocol::{Action, Event, Progress, Question, Side};
+use crate::incidents::Diagnosis;
+use crate::protocol::{self, Action, Event, Progress, ProtocolError, Question, Side};
 use crate::relay::ends::Ends;
 use crate::relay::lookup::Lookup;
-use crate::relay::step::{Context, Ending};
+use crate::relay::step::{Common, Context, Ending};
 use crate::{error, log_at};
 
 impl Talking {
@@ -36,8 +37,12 @@ impl Talking {
         match progress {
             // The dialogue's own reason comes before that of a socket it could not reach.
             Err(failure) => {
-                error!(context.common.log, "{failure}");
-                context.common.found(failure.diagnosis());
+                let diagnosis = diagnosis(&failure, context.common);
+                match &*diagnosis.remedy {
+                    "" => error!(context.common.log, "{failure}"),
+                    remedy => error!(context.common.log, "{failure} ({remedy})"),
+                }
+                context.common.found(diagnosis);
                 let kept = self.kept.take().filter(|kept| !kept.is_empty());
                 // It was greeted by the connection before.
                 let kept = kept.filter(|_| !context.common.again && !silent);
@@ -115,8 +120,20 @@ impl Talking {
                 self.lookup = Some((lookup, until));
             }
             Action::Timer(after) => self.timer = Some(context.resources.now + after),
+            Action::Failed(diagnosis) => context.keep(&diagnosis),
             Action::Log(level, text) => log_at!(log, level, "{text}"),
         }
         Ok(())
     }
+}
+
+/// What is wrong, with what the server's provider says of it.
+fn diagnosis(failure: &ProtocolError, common: &Common) -> Diagnosis {
+    let mut diagnosis = failure.diagnosis();
+    let server = common.upstream.as_deref();
+    let note = server.and_then(|server| protocol::provider_note(server, diagnosis.cause));
+    if let Some(note) = note {
+        diagnosis.remedy = format!("{}; {note}", diagnosis.remedy).into();
+    }
+    diagnosis
 }

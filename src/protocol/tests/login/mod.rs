@@ -1,5 +1,6 @@
 //! A login in the program's place: transcripts of each protocol's forms, on both sides.
 
+mod causes;
 mod imap;
 mod pop3;
 mod smtp;
@@ -15,7 +16,7 @@ const NAME: &str = "YW5uYQ==";
 const PASSWORD: &str = "Z2VoZWlt";
 
 fn new(mail: MailProtocol, greeted: bool, options: &DialogueOptions) -> Box<dyn Dialogue> {
-    login(mail, false, options, greeted, Fresh::default())
+    login(mail, false, options, greeted, None, Fresh::default())
 }
 
 /// A program's own login.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::BOTH;
 use crate::config::{DialogueOptions, MailProtocol, Secret};
 use crate::helper::{AccessToken, TokenAnswer};
+use crate::incidents::Cause;
 use crate::protocol::{
     Action, Dialogue, Event, Fresh, Progress, Question, Side, Unreachable, login,
 };
@@ -33,6 +34,7 @@ struct Said {
     front: String,
     back: String,
     wanted: Vec<String>,
+    failed: Vec<Cause>,
     progress: Option<Progress>,
 }
 
@@ -42,6 +44,7 @@ fn run(mail: MailProtocol, events: &[Ev]) -> Said {
         true,
         &DialogueOptions::default(),
         true,
+        None,
         Fresh::default(),
     );
     let mut said = Said::default();
@@ -88,6 +91,7 @@ fn hear(dialogue: &mut dyn Dialogue, event: Event<'_>, said: &mut Said) {
             )),
             Action::ConnectAnew => said.wanted.push("anew".to_owned()),
             Action::Timer(_) => {}
+            Action::Failed(diagnosis) => said.failed.push(diagnosis.cause),
             Action::Log(_, line) => assert!(!line.contains("geheim") && !line.contains(BOTH)),
             other => panic!("{other:?}"),
         }
