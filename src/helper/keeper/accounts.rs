@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 
-use super::guesses::{Guesses, Tag};
+use super::guesses::{Guessers, Tag};
 use super::question::{Question, Token, TokenAnswer, TokenDigest};
 use crate::config::Secret;
 use crate::oauth::account::{Account, Secrets};
@@ -53,7 +53,7 @@ struct Slot {
 struct State {
     file: Option<(Stamp, Arc<Sealed>)>,
     open: Option<Open>,
-    guesses: Guesses,
+    guesses: Guessers,
     /// A thread asks the token server.
     asking: bool,
     pause: Option<Pause>,
@@ -185,7 +185,8 @@ impl Accounts {
             };
         }
         let now = Instant::now();
-        if let Some(wait) = state.guesses.wait(now) {
+        let guesses = state.guesses.of(question.client);
+        if let Some(wait) = guesses.wait(now) {
             return Err(TokenAnswer::Away(format!(
                 "too many wrong passwords were tried for this account: wait {} seconds",
                 wait.as_secs() + 1
@@ -199,7 +200,7 @@ impl Accounts {
                 &open.tag,
             )
             .is_ok(),
-            (None, Some((_, sealed))) if !state.guesses.knows(&tag) => {
+            (None, Some((_, sealed))) if !guesses.knows(&tag) => {
                 let opened = self.unlock(sealed, &question.password, tag)?;
                 state.open = opened;
                 state.open.is_some()
@@ -207,9 +208,10 @@ impl Accounts {
             (None, _) => false,
         };
         if !right {
-            state.guesses.count(tag, now);
+            state.guesses.of(question.client).count(tag, now);
             return Err(TokenAnswer::WrongPassword);
         }
+        state.guesses.trust(question.client);
         Ok(())
     }
 

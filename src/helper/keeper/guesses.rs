@@ -1,6 +1,7 @@
 //! How often a wrong local password may be tried. Never in here: a password.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Wrong passwords that may come at once.
@@ -13,7 +14,53 @@ const KNOWN: usize = 16;
 /// The tag of a password, by a key of this process.
 pub(super) type Tag = [u8; 32];
 
-/// One account's wrong passwords.
+/// Clients that are trusted at a time.
+const TRUSTED: usize = 16;
+
+/// Those who try passwords for an account. A client that has the right one is judged by its own guesses alone: those of
+/// others, which anyone on the network may send, do not keep it waiting.
+#[derive(Debug, Default)]
+pub(super) struct Guessers {
+    others: Guesses,
+    trusted: VecDeque<(IpAddr, Guesses)>,
+}
+
+impl Guessers {
+    /// The wrong passwords that count for a client.
+    pub(super) fn of(&mut self, client: Option<IpAddr>) -> &mut Guesses {
+        let client = client.map(network);
+        let mut trusted = self.trusted.iter_mut();
+        let own = trusted.find(|(known, _)| Some(*known) == client);
+        own.map_or(&mut self.others, |(_, guesses)| guesses)
+    }
+
+    /// A client had the right password.
+    pub(super) fn trust(&mut self, client: Option<IpAddr>) {
+        let Some(client) = client.map(network) else {
+            return;
+        };
+        if self.trusted.iter().any(|(known, _)| *known == client) {
+            return;
+        }
+        if self.trusted.len() == TRUSTED {
+            self.trusted.pop_front();
+        }
+        self.trusted.push_back((client, Guesses::default()));
+    }
+}
+
+/// One machine has all addresses of a network of IPv6.
+fn network(client: IpAddr) -> IpAddr {
+    match client {
+        IpAddr::V4(_) => client,
+        IpAddr::V6(client) => {
+            let [a, b, c, d, ..] = client.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+/// Wrong passwords that were tried.
 #[derive(Debug, Default)]
 pub(super) struct Guesses {
     count: u32,

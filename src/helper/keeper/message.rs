@@ -1,11 +1,14 @@
 //! What goes over a client's socket: one message a packet, integers little endian. Both sides check all of it.
 //!
 //! ```text
-//! question  id u64 | length of account u16 | account | length of password u16 | password | nothing, or digest
+//! question  id u64 | length of account u16 | account | length of password u16 | password
+//!                  | client's address as IPv6, 16 bytes, 0 without one | nothing, or digest
 //! answer    id u64 | 0 u8 | length of user u16 | user | access token
 //!                  | 1 u8 or 2 u8
 //!                  | 3 u8 or 4 u8 | words
 //! ```
+
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::question::{
     MAX_ACCOUNT, MAX_PASSWORD, MAX_TOKEN, Question, Token, TokenAnswer, TokenDigest,
@@ -16,7 +19,7 @@ use crate::helper::asker::Answer;
 /// Longest words, in bytes; longer ones are cut.
 const MAX_WORDS: usize = 512;
 /// Longest question as a packet, and one more byte, so that one that was cut shows.
-pub(super) const MAX_QUESTION: usize = 8 + 2 + MAX_ACCOUNT + 2 + MAX_PASSWORD + 32 + 1;
+pub(super) const MAX_QUESTION: usize = 8 + 2 + MAX_ACCOUNT + 2 + MAX_PASSWORD + 16 + 32 + 1;
 
 /// Whether it may be asked at all. What is longer is no account that `adit login` makes.
 pub(super) fn may_ask(account: &str, password: &str) -> bool {
@@ -30,6 +33,12 @@ pub(super) fn encode(id: u64, question: &Question) -> Vec<u8> {
     packet.extend(id.to_le_bytes());
     put(&mut packet, &question.account);
     put(&mut packet, question.password.reveal());
+    let client = match question.client {
+        Some(IpAddr::V4(client)) => client.to_ipv6_mapped(),
+        Some(IpAddr::V6(client)) => client,
+        None => Ipv6Addr::UNSPECIFIED,
+    };
+    packet.extend(client.octets());
     packet.extend(question.refused.iter().flat_map(|digest| digest.0));
     packet
 }
@@ -39,6 +48,8 @@ pub(super) fn decode(packet: &[u8]) -> Option<(u64, Question)> {
     let (id, rest) = packet.split_first_chunk()?;
     let (account, rest) = take(rest)?;
     let (password, rest) = take(rest)?;
+    let (client, rest) = rest.split_first_chunk::<16>()?;
+    let client = Some(Ipv6Addr::from(*client)).filter(|client| !client.is_unspecified());
     let refused = match rest {
         [] => None,
         digest => Some(TokenDigest(digest.try_into().ok()?)),
@@ -47,6 +58,7 @@ pub(super) fn decode(packet: &[u8]) -> Option<(u64, Question)> {
         let question = Question {
             account: account.to_owned(),
             password: Secret::new(password),
+            client: client.map(|client| IpAddr::V6(client).to_canonical()),
             refused,
         };
         (u64::from_le_bytes(*id), question)
@@ -142,18 +154,20 @@ mod tests {
     #[test]
     fn what_is_said_is_heard() {
         let digest = token("", "ya29").digest();
-        for (account, password, refused) in [
-            ("you@example.com", "hunter2", None),
-            ("\u{fc}", "", Some(digest)),
+        for (account, password, client, refused) in [
+            ("you@example.com", "hunter2", None, None),
+            ("\u{fc}", "", "192.0.2.7".parse().ok(), Some(digest)),
             (
                 &"a".repeat(MAX_ACCOUNT),
                 &"p".repeat(MAX_PASSWORD),
+                "2001:db8::1".parse().ok(),
                 Some(digest),
             ),
         ] {
             let question = Question {
                 account: account.to_owned(),
                 password: Secret::new(password),
+                client,
                 refused,
             };
             let packet = encode(7, &question);
@@ -180,6 +194,7 @@ mod tests {
         let question = Question {
             account: "you".to_owned(),
             password: Secret::new("hunter2"),
+            client: None,
             refused: None,
         };
         let shown = format!(
@@ -211,7 +226,8 @@ mod tests {
         for packet in [
             &b""[..],
             &[0; 12],
-            &[[0; 8].as_slice(), b"\x01\0a\0\0", &[0; 31]].concat(),
+            &[[0; 8].as_slice(), b"\x01\0a\0\0", &[0; 15]].concat(),
+            &[[0; 8].as_slice(), b"\x01\0a\0\0", &[0; 16 + 31]].concat(),
             &[[0; 8].as_slice(), b"\x01\0\xff\0\0"].concat(),
             &[[0; 8].as_slice(), b"\x02\0a\0\0"].concat(),
         ] {

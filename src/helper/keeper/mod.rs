@@ -41,6 +41,7 @@ pub(crate) fn try_out(
     let answer = accounts.answer(&Question {
         account: account.to_owned(),
         password,
+        client: None,
         refused: None,
     });
     Ok(match answer {

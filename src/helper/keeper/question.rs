@@ -1,5 +1,7 @@
 //! What a worker asks the keeper, and what it is told. Never in here: a refresh token.
 
+use std::net::IpAddr;
+
 use aws_lc_rs::digest::{SHA256, digest};
 
 use crate::config::Secret;
@@ -18,6 +20,8 @@ pub(crate) struct Question {
     pub account: String,
     /// What the old program sent as its password.
     pub password: Secret,
+    /// The old program's address, if it has one: others' guesses do not keep it waiting.
+    pub client: Option<IpAddr>,
     /// The access token that the server has just refused.
     pub refused: Option<TokenDigest>,
 }

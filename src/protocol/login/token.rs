@@ -179,6 +179,8 @@ fn question(entry: &Entry, refused: Option<&AccessToken>) -> Option<TokenQuestio
     Some(TokenQuestion {
         account: text(&entry.credentials.name)?,
         password: Secret::new(text(&entry.credentials.password)?),
+        // The relay knows it.
+        client: None,
         refused: refused.map(AccessToken::digest),
     })
 }

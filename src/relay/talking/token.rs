@@ -19,8 +19,9 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn new(question: TokenQuestion, context: &mut Context<'_>) -> Wanted {
+        let client = context.common.peer.map(|peer| peer.ip().to_canonical());
         let mut wanted = Wanted {
-            question,
+            question: TokenQuestion { client, ..question },
             id: None,
             answer: None,
         };

@@ -69,9 +69,14 @@ impl World {
             TokenAnswer::Granted(token) => token.digest(),
             other => panic!("{other:?}"),
         });
+        self.ask_from("192.0.2.7", password, refused)
+    }
+
+    fn ask_from(&self, client: &str, password: &str, refused: Option<TokenDigest>) -> TokenAnswer {
         self.accounts.answer(&Question {
             account: NAME.to_owned(),
             password: Secret::new(password),
+            client: client.parse().ok(),
             refused,
         })
     }
@@ -177,6 +182,7 @@ fn a_wrong_password_is_refused_asks_nothing_and_harms_nothing() {
     let unknown = Question {
         account: "other@example.com".to_owned(),
         password: Secret::new(PASSWORD),
+        client: None,
         refused: None,
     };
     assert_eq!(world.accounts.answer(&unknown), TokenAnswer::NotSignedIn);
@@ -184,6 +190,35 @@ fn a_wrong_password_is_refused_asks_nothing_and_harms_nothing() {
         (world.requests(), world.stored()),
         (1, "refresh 1".to_owned())
     );
+}
+
+#[test]
+fn guesses_from_elsewhere_do_not_keep_a_program_waiting_that_has_the_password() {
+    let world = World::new(Box::new(rotating));
+    let from = |client: &str, password: &str| world.ask_from(client, password, None);
+    let waits = |answer| matches!(answer, TokenAnswer::Away(words) if words.contains("too many"));
+    let (till, v6) = ("192.0.2.10", "2001:db8:0:1::7");
+    for client in [till, v6] {
+        assert_eq!(from(client, PASSWORD), granted("access-0"));
+    }
+    for guess in 0..10 {
+        let answer = from("192.0.2.66", &format!("guess {guess}"));
+        assert_eq!(answer, TokenAnswer::WrongPassword);
+    }
+    // A guess that is right would tell.
+    assert!(waits(from("192.0.2.66", PASSWORD)));
+    assert!(waits(from("192.0.2.66", "guess")));
+    // One machine has many addresses of IPv6, and its network is its own.
+    for client in [till, v6, "2001:db8:0:1::8"] {
+        assert_eq!(from(client, PASSWORD), granted("access-0"));
+    }
+    assert!(waits(from("2001:db8:0:2::7", PASSWORD)));
+    // What they guess themselves they wait for.
+    for guess in 0..20 {
+        let _ = from(till, &format!("own guess {guess}"));
+    }
+    assert!(waits(from(till, PASSWORD)));
+    assert_eq!(from(v6, PASSWORD), granted("access-0"));
 }
 
 #[test]
