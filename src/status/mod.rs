@@ -6,6 +6,7 @@ mod connections;
 mod failures;
 mod fit;
 mod live;
+mod ocsp;
 mod services;
 mod table;
 mod utc;
@@ -19,10 +20,11 @@ use crate::helper::KnownNames;
 pub(crate) use crate::ipc::addresses::now;
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 use crate::sandbox::Strength;
-use crate::tls::{CipherOrder, Seen, StapleState};
+use crate::tls::{CipherOrder, Seen};
 pub(crate) use connections::Listed;
 pub(crate) use failures::{FailureStatus, IncidentStatus};
 pub(crate) use live::live;
+pub(crate) use ocsp::OcspStatus;
 pub(crate) use services::bytes;
 pub(crate) use table::table;
 pub(crate) use utc::Utc;
@@ -230,35 +232,6 @@ pub(crate) struct CertificateStatus {
     pub ends: u64,
 }
 
-/// What a responder says about a service's own certificate.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct OcspStatus {
-    /// `good`, `revoked`; `expired` if it was good and counts no more, so that nothing is stapled; `waiting` while no
-    /// responder has answered.
-    pub status: String,
-    /// Until when the answer counts, in seconds since 1970; 0 without one.
-    pub until: u64,
-    /// Tries since the last answer that brought none.
-    pub failures: u64,
-}
-
-impl OcspStatus {
-    /// What is seen at `now`, in seconds since 1970.
-    fn at(now: u64, seen: Seen) -> OcspStatus {
-        let status = match seen.state {
-            StapleState::Waiting => "waiting",
-            StapleState::Good if seen.until <= now => "expired",
-            StapleState::Good => "good",
-            StapleState::Revoked => "revoked",
-        };
-        OcspStatus {
-            status: status.to_owned(),
-            until: seen.until,
-            failures: seen.failures,
-        }
-    }
-}
-
 impl GenerationStatus {
     /// Whether it accepts nothing more.
     fn is_draining(&self) -> bool {
@@ -442,24 +415,6 @@ pub(crate) mod tests {
                 pid: 101,
             }],
             failures: vec![FailureStatus::example()],
-        }
-    }
-
-    #[test]
-    fn what_counts_no_more_is_not_good() {
-        for (state, until, status) in [
-            (StapleState::Good, 11, "good"),
-            (StapleState::Good, 10, "expired"),
-            (StapleState::Revoked, 10, "revoked"),
-            (StapleState::Waiting, 0, "waiting"),
-        ] {
-            let failures = 0;
-            let seen = Seen {
-                state,
-                until,
-                failures,
-            };
-            assert_eq!(OcspStatus::at(10, seen).status, status);
         }
     }
 
