@@ -4,6 +4,7 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
@@ -166,11 +167,25 @@ fn a_drained_service_takes_no_client_until_that_is_undone_whatever_happens_meanw
     let path = plan.folder().join("adit");
     std::fs::copy(program(), &path).expect("copy");
     let address = SocketAddr::from((own_loopback(), 4025));
+    let socket = plan.folder().join("socket");
     let adit = plan
         .program(&path)
         .service("drained", format!("accept = {address}\n{plain}"))
-        .service("other", plain)
+        .service("other", &plain)
+        .service("unix", format!("accept = {}\n{plain}", socket.display()))
         .start();
+    // A Unix socket goes, and comes back.
+    peers::says_and_hears(
+        &mut UnixStream::connect(&socket).expect("connecting"),
+        "ten bytes.",
+    );
+    obeyed(&adit, &["drain", "unix"]);
+    assert!(!socket.exists());
+    obeyed(&adit, &["drain", "--undo", "unix"]);
+    peers::says_and_hears(
+        &mut UnixStream::connect(&socket).expect("connecting"),
+        "ten bytes.",
+    );
     let mut open = peers::connect(address);
     peers::says_and_hears(&mut open, "ten bytes.");
 
@@ -186,7 +201,7 @@ fn a_drained_service_takes_no_client_until_that_is_undone_whatever_happens_meanw
     refused(
         &adit,
         &["drain", "none"],
-        "has no service [none] (it has [drained], [other])",
+        "has no service [none] (it has [drained], [other], [unix])",
     );
     refused(&adit, &["drain", "--undo", "other"], "is not drained");
 
