@@ -45,6 +45,7 @@ mod failover;
 mod failures;
 mod first_byte;
 mod happy_eyeballs;
+mod health_checks;
 mod hold;
 mod ident;
 mod inetd;

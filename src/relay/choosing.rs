@@ -84,9 +84,10 @@ impl Choosing {
                 return Ok(Next::Wait(self));
             }
             match receive(end, &mut context.resources.pool) {
-                Ok(Received::Bytes(_)) => {}
+                Ok(Received::Bytes(_)) => context.common.is_heard(),
                 Ok(Received::Nothing) => return Ok(Next::Wait(self)),
                 Ok(Received::Eof) => end.reading = Reading::Over,
+                Err(_) if end.input.is_empty() => return Err(context.common.has_left()),
                 Err(errno) => {
                     failed(
                         HandshakeFailure::Vanished,

@@ -143,6 +143,7 @@ impl Handshaking {
             let begins = self.began.is_none() && self.side == Side::Back;
             if begins || !end.input.is_empty() {
                 if self.side == Side::Front {
+                    context.common.is_heard();
                     context.common.hears_hello(end.input.bytes());
                 }
                 let began = *self.began.get_or_insert(context.resources.now);
@@ -156,7 +157,8 @@ impl Handshaking {
                     Stepped::More(handshake) => handshake,
                 };
             }
-            if !hear(self.side, &self.handshake, end, &mut context)? {
+            let silent = self.side == Side::Front && self.began.is_none();
+            if !hear(self.side, silent, &self.handshake, end, &mut context)? {
                 return Ok(Next::Wait(self));
             }
             self.silence.end();
@@ -312,9 +314,10 @@ fn established(side: Side, stream: Stream, end: &mut End, context: &mut Context<
     end.tls = Some(stream);
 }
 
-/// Reads once. Returns whether something came; that nothing ever will is a failure.
+/// Reads once. Returns whether something came; that nothing ever will is a failure, unless the client has been `silent`.
 fn hear(
     side: Side,
+    silent: bool,
     handshake: &Handshake,
     end: &mut End,
     context: &mut Context<'_>,
@@ -328,6 +331,9 @@ fn hear(
         Reading::Over => Ok(Received::Eof),
         Reading::Open => receive(end, pool),
     };
+    if silent && end.input.is_empty() && matches!(received, Ok(Received::Eof) | Err(_)) {
+        return Err(context.common.has_left());
+    }
     let (ending, diagnosis) = match received {
         Ok(Received::Bytes(_)) if end.input.len() <= MOST => return Ok(true),
         Ok(Received::Nothing) => return Ok(false),

@@ -36,6 +36,7 @@ pub(crate) mod step;
 pub(crate) mod talking;
 mod trouble;
 pub(crate) mod verdict;
+mod visiting;
 mod words;
 
 use std::fmt;

@@ -200,7 +200,9 @@ impl Common {
     /// Writes the line on a connection that is over. `text`: stunnel's.
     pub(super) fn summarise(&self, ending: Ending, text: fmt::Arguments<'_>) {
         const KIND: u32 = log::kind(file!(), line!());
-        let is_wanted = self.config().debug >= 5 && !self.is_hushed();
+        // Where everything is told, that of a check is told too.
+        let level = if self.was_a_check() { 7 } else { 5 };
+        let is_wanted = self.config().debug >= level && !self.is_hushed();
         let Some(record) = self.record.as_deref().filter(|_| is_wanted) else {
             return;
         };
@@ -216,16 +218,20 @@ impl Common {
         fields.push(("accepted", Value::Shown(&accepted)));
         self.times(record, &mut fields);
         fields.push(("duration", Value::Seconds(lasted)));
-        fields.push(("ended", Value::Text(how(ending, blame))));
+        let ended = match self.was_a_check() {
+            true => "check",
+            false => how(ending, blame),
+        };
+        fields.push(("ended", Value::Text(ended)));
         let fault = blame.and_then(|blame| blame.fault);
         fields.extend(fault.map(|fault| ("fault", Value::Text(fault.name()))));
         fields.extend(blame.map(|blame| ("reason", Value::Text(&blame.reason))));
         match log::format() {
             LogFormat::Short => {
                 let line = short(&self.config().name, &fields[1..]);
-                self.log.write(5, KIND, format_args!("{line}"));
+                self.log.write(level, KIND, format_args!("{line}"));
             }
-            LogFormat::Json | LogFormat::Stunnel => self.log.write_with(5, KIND, text, &fields),
+            LogFormat::Json | LogFormat::Stunnel => self.log.write_with(level, KIND, text, &fields),
         }
     }
 

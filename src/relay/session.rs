@@ -207,7 +207,11 @@ impl Session {
     /// Whether its client must be relayed in time, or may wait for a server that is tried again, or connected anew.
     #[inline]
     fn is_looked_after(&self) -> bool {
-        self.common.relayed_by.is_some() || self.common.again || self.common.hold.is_some()
+        let common = &self.common;
+        common.relayed_by.is_some()
+            || common.again
+            || common.hold.is_some()
+            || common.welcome_at().is_some()
     }
 
     /// When such a client is to be looked after.
@@ -216,12 +220,14 @@ impl Session {
         let waiting = self.waiting.as_ref().filter(|_| self.common.again);
         let patience = waiting.and_then(|waiting| waiting.patience());
         let patience = earlier(patience, self.common.relayed_by);
+        let patience = earlier(patience, self.common.welcome_at());
         earlier(patience, self.common.held_due())
     }
 
     /// Looks after it. Returns how the session ends, if it does.
     #[cold]
     fn look_after(&mut self, resources: &mut Resources) -> Option<Ending> {
+        self.common.welcome_if_due(resources.now);
         let lost = self.is_late(resources);
         let lost = lost.or_else(|| self.lose_patience(resources));
         lost.or_else(|| self.attend(resources))
@@ -357,7 +363,12 @@ impl Session {
         if self.common.to_back + self.common.to_front > 0 {
             self.common.has_carried();
         }
+        let was_a_check = self.common.was_a_check();
+        if !was_a_check {
+            self.common.is_heard();
+        }
         match self.common.record {
+            None if was_a_check => debug!(log, "{text}"),
             None => notice!(log, "{text}"),
             Some(_) => self.common.summarise(ending, text),
         }
@@ -366,6 +377,10 @@ impl Session {
         let lasted = resources.now.saturating_duration_since(self.common.began);
         let took = resources.durations(self.common.index());
         took.session().count(lasted);
+        if was_a_check || ending == Ending::Closed && self.common.has_said_nothing() {
+            let row = resources.row(self.common.index());
+            row.probes().fetch_add(1, Relaxed);
+        }
         resources.leave(self.common.counted_by);
         resources.closed(self.common.index());
         if log.enabled(7) {

@@ -12,6 +12,7 @@ use super::holding::Hold;
 use super::introducing::Introduced;
 use super::record::{Record, level_of_steps};
 use super::resources::Resources;
+use super::visiting::Visit;
 use super::{Reason, ServiceContext, Upstream};
 use crate::config::{Endpoint, Service, SocketOption};
 use crate::incidents::Diagnosis;
@@ -118,6 +119,8 @@ pub(crate) struct Common {
     pub(super) finding: Option<Box<Diagnosis>>,
     /// What is told of it at its end; `None`: no format in force has a place for it.
     pub(super) record: Option<Box<Record>>,
+    /// Whether its client only looked whether adit is there.
+    pub(super) visit: Visit,
     /// Inspects the session's first plaintext.
     pub(super) first_words: FirstWords,
     services: Arc<[ServiceContext]>,
@@ -158,6 +161,7 @@ impl Common {
             redirected: false,
             finding: None,
             record: Record::if_wanted(),
+            visit: Visit::default(),
             first_words: FirstWords::of(config),
             service: handed.connection.service,
             services,

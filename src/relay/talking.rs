@@ -274,8 +274,12 @@ impl Talking {
     ) -> Result<Next<Self>, Ending> {
         let within = self.within;
         let stepped = self.go_on(ends, &mut context);
-        if stepped.is_err() {
-            count_failure(within, &mut context);
+        match &stepped {
+            Err(_) if !context.common.was_a_check() => count_failure(within, &mut context),
+            Ok(Next::Over) if !within && context.common.is_silent() => {
+                context.common.has_left();
+            }
+            _ => {}
         }
         stepped
     }
@@ -425,6 +429,9 @@ impl Talking {
             None => Ok(Heard::Nothing),
         };
         let fed = match heard {
+            Err(Trouble::Read(_)) if side == Side::Front && self.may_be_a_check(context) => {
+                Err(context.common.has_left())
+            }
             Err(trouble) => {
                 context.common.found(trouble.diagnosis());
                 Err(trouble.end_dialogue(side, &log))
@@ -434,6 +441,11 @@ impl Talking {
         };
         context.resources.scratch.kept = words;
         fed
+    }
+
+    /// Whether a client that leaves now has only looked whether adit is there.
+    fn may_be_a_check(&self, context: &Context<'_>) -> bool {
+        !self.within && context.common.is_silent()
     }
 
     fn pass(
@@ -449,6 +461,7 @@ impl Talking {
         match side {
             Side::Back => self.silence = None,
             Side::Front => {
+                context.common.has_said(words);
                 context.common.first_words.client_says(words);
                 if let Some(how) = context.common.first_words.take_finding() {
                     advice::own_tls(how, context.common, context.resources);

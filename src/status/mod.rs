@@ -174,6 +174,9 @@ pub(crate) struct ServiceStatus {
     /// Clients that were refused by their address, of those accepted.
     #[serde(default)]
     pub refused: u64,
+    /// Clients that came and went without a word, of those accepted.
+    #[serde(default)]
+    pub checks: u64,
     /// Unfinished handshakes that were ended, and connections not taken, for want of memory.
     #[serde(default)]
     pub shed: u64,
@@ -296,6 +299,7 @@ impl ServiceStatus {
             failed_before_tls: counts.failed_before_tls,
             failed_within_tls: counts.failed_within_tls,
             refused: counts.refused,
+            checks: counts.probes,
             shed: counts.shed,
             late: counts.late,
             over_rate: counts.over_rate,
@@ -390,6 +394,7 @@ pub(crate) mod tests {
                     failed_before_tls: 5,
                     failed_within_tls: 0,
                     refused: 6,
+                    checks: 0,
                     shed: 7,
                     late: 8,
                     over_rate: 9,

@@ -122,6 +122,7 @@ fn rarities(service: &ServiceStatus) -> Option<String> {
         (service.full, "time(s) full by maxConnections"),
         (service.connect_failed, "without an upstream"),
         (service.late, "ended by TIMEOUThandshake"),
+        (service.checks, "check(s) without a word"),
         (
             service.shed,
             "handshake(s) ended or connection(s) not taken for want of memory",

@@ -31,3 +31,17 @@ fn repeats_of_a_stranger_are_summed_up() {
     // With the one that sums up.
     assert_eq!(lines, [30, 11]);
 }
+
+#[test]
+fn a_client_that_says_nothing_is_no_failure() {
+    require_both!();
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let faults = both(|path| {
+        let relay = server_plan(path, &certs, &upstream).start();
+        drop(relay.connect("test"));
+        relay.wait_for_log("Service [test] finished (");
+        relay.count_in_log(" LOG3[")
+    });
+    assert_eq!(faults, [1, 0]);
+}

@@ -5,8 +5,7 @@ use std::os::fd::AsFd;
 use super::Session;
 use super::closing::close;
 use super::life::{Early, Late, Life, inconsistent};
-use crate::config::{Front, Reception};
-use crate::notice;
+use crate::config::Reception;
 use crate::protocol::{Side, Unreachable};
 use crate::relay::choosing::Choosing;
 use crate::relay::connecting::{Connecting, Connection};
@@ -23,7 +22,7 @@ use crate::relay::route::Part;
 use crate::relay::step::{Common, Context, Ending};
 use crate::relay::talking::Talking;
 use crate::relay::verdict::Verdict;
-use crate::relay::{Address, admitting, route};
+use crate::relay::{admitting, route};
 
 impl Session {
     /// Begins the next stage of the route.
@@ -42,7 +41,8 @@ impl Session {
         match &mut self.life {
             Life::Alone(front, phase) => {
                 if nth == context.common.service().route.gates() {
-                    welcome(context.common);
+                    let speaks = [Some(route::Early::Hello), Some(route::Early::Handshake)];
+                    context.common.admit(speaks.contains(&early));
                 }
                 *phase = match early {
                     Some(route::Early::Introduce) => match Introducing::begin(front, &context) {
@@ -275,20 +275,6 @@ impl Session {
         let mut context = Context { common, resources };
         let front = self.life.end(Side::Front)?;
         Some(waiting.unreachable(Unreachable::TimedOut, front, &mut context))
-    }
-}
-
-/// Says that the client may connect.
-fn welcome(common: &Common) {
-    let (log, config, peer) = (common.log, common.config(), common.peer);
-    match (peer, config.front) {
-        (None, Front::Program | Front::Inetd) => {
-            notice!(log, "Service [{}] accepted connection", config.name);
-        }
-        _ => {
-            let (name, from) = (&config.name, Address(peer));
-            notice!(log, "Service [{name}] accepted connection from {from}");
-        }
     }
 }
 

@@ -21,6 +21,7 @@ impl Talking {
         ends: &mut Ends<'_>,
         context: &mut Context<'_>,
     ) -> Result<After, Ending> {
+        let leaves = matches!(event, Event::Eof(Side::Front));
         let mut actions = std::mem::take(&mut context.resources.scratch.actions);
         let progress = self.dialogue.feed(event, &mut actions);
         let silent = match &progress {
@@ -36,6 +37,7 @@ impl Talking {
         context.resources.scratch.actions = actions;
         match progress {
             // The dialogue's own reason comes before that of a socket it could not reach.
+            Err(_) if leaves && self.may_be_a_check(context) => Err(context.common.has_left()),
             Err(failure) => {
                 let diagnosis = diagnosis(&failure, context.common);
                 match &*diagnosis.remedy {

@@ -1,0 +1,90 @@
+//! A client that comes and goes without a word, as a load balancer's health check, is no failure: it is counted apart, and
+//! told of only where everything is.
+
+use std::io::{BufRead, BufReader, Write};
+
+use serde_json::Value;
+
+use crate::require;
+use crate::support::peers::{self, Server};
+use crate::support::{Adit, Certs, Plan, tls, wait_for};
+
+fn service(adit: &Adit, name: &str) -> Value {
+    let status = adit.status();
+    let services = status["generations"][0]["services"].as_array();
+    let mut found = services.expect("services").iter();
+    let found = found.find(|service| service["name"] == name);
+    found.expect("the service").clone()
+}
+
+fn counts(adit: &Adit, name: &str) -> [u64; 4] {
+    let service = service(adit, name);
+    ["accepted", "checks", "failed_vanished", "failed_before_tls"]
+        .map(|count| service[count].as_u64().expect("a count"))
+}
+
+fn wait_for_counts(adit: &Adit, name: &str, wanted: [u64; 4]) {
+    wait_for(&format!("{wanted:?} of {name}"), || {
+        (counts(adit, name) == wanted).then_some(())
+    });
+}
+
+#[test]
+fn a_health_check_is_counted_apart_and_half_a_hello_is_a_failure() {
+    require!(adit);
+    let (certs, echo) = (Certs::new(), Server::echo());
+    let mail = Server::greeting("220 mail.example ESMTP\r\n");
+    let pair = certs.server().lines();
+    let adit = Plan::new()
+        .global("workers = 1")
+        .service("tls", format!("debug = notice\n{}{pair}", echo.line()))
+        .service("loud", format!("debug = debug\n{}{pair}", echo.line()))
+        .service(
+            "mail",
+            format!("debug = notice\nprotocol = smtp\n{}{pair}", mail.line()),
+        )
+        .start();
+    for name in ["tls", "loud"] {
+        drop(adit.connect(name));
+        peers::reset(adit.connect(name));
+        wait_for_counts(&adit, name, [2, 2, 0, 0]);
+    }
+    for goodbye in ["", "QUIT\r\n"] {
+        let mut client = BufReader::new(adit.connect("mail"));
+        let mut greeting = String::new();
+        client.read_line(&mut greeting).expect("a greeting");
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        client
+            .get_mut()
+            .write_all(goodbye.as_bytes())
+            .expect("sending");
+    }
+    wait_for_counts(&adit, "mail", [2, 2, 0, 0]);
+    let said = |adit: &Adit| adit.count_in_log("Service [tls] accepted connection from");
+    assert_eq!(said(&adit), 0, "{}", adit.log());
+    assert_eq!(adit.count_in_log(" LOG3["), 0, "{}", adit.log());
+    assert_eq!(
+        adit.count_in_log("Service [loud] accepted connection from"),
+        2
+    );
+    assert_eq!(
+        adit.count_in_log(" closed the connection without a word: a check"),
+        2
+    );
+
+    // Half a hello, and half a command.
+    let mut client = adit.connect("tls");
+    client
+        .write_all(&tls::first_flight("localhost")[..50])
+        .expect("sending");
+    drop(client);
+    wait_for_counts(&adit, "tls", [3, 2, 1, 0]);
+    assert_eq!(said(&adit), 1);
+    adit.connect("mail")
+        .write_all(b"EHLO me\r\n")
+        .expect("sending");
+    wait_for_counts(&adit, "mail", [3, 2, 0, 1]);
+    // One that stays is told of, though it says nothing.
+    let _silent = adit.connect("tls");
+    adit.wait_for_log_times("Service [tls] accepted connection from", 2);
+}
