@@ -118,6 +118,8 @@ causes! {
         "A client does not say what its protocol wants",
     Proxy = 26 Dialogue "proxy"
         "The proxy does not connect",
+    BalancerHeader = 44 Dialogue "balancer_header"
+        "A balancer does not say who its client is",
     ClientEncrypts = 27 Dialogue "client_encrypts"
         "A program encrypts where adit does",
     LocalPassword = 28 Login "local_password"
