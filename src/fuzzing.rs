@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     ("connect", |script| conversation(Protocol::Connect, script)),
     ("ftp", |script| conversation(Protocol::Ftp, script)),
     ("grants", crate::helper::keeper::fuzz),
+    ("greetings", crate::protocol::probing::fuzz),
     ("handoff", handoff_message),
     ("hosts", crate::helper::gatekeeper::fuzz),
     ("hello", crate::tls::fuzzing::hello),

@@ -80,6 +80,27 @@ fn shown(line: &[u8]) -> String {
         .collect()
 }
 
+/// What has been judged once stays so, whatever comes behind it, and a log line can show it.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(input: &[u8]) {
+    use Protocol::{Ftp, Imap, Lmtp, Nntp, Pop3, Sieve, Smtp};
+    let all = [Ftp, Imap, Lmtp, Nntp, Pop3, Sieve, Smtp];
+    let Some((which, heard)) = input.split_first() else {
+        return;
+    };
+    let protocol = all[usize::from(*which) % all.len()];
+    let whole = greeting(protocol, heard);
+    assert!(whole != Greeting::More || heard.len() < LONGEST);
+    if let Greeting::Badly(line) = &whole {
+        assert!(!line.chars().any(char::is_control));
+    }
+    let ends = heard.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    for (end, _) in ends.take(16) {
+        let part = greeting(protocol, &heard[..=end]);
+        assert!(part == Greeting::More || part == whole);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
