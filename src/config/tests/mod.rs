@@ -11,6 +11,7 @@ mod mutations;
 mod names;
 mod probe;
 mod psk;
+mod quota;
 mod readme;
 mod served;
 mod servers;

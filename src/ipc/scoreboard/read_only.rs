@@ -14,7 +14,7 @@ use crate::ipc::shared::SharedWords;
 #[derive(Debug)]
 pub(crate) struct ReadOnlyBoard(Scoreboard);
 
-/// A worker's row at one moment; see [`WorkerRow`].
+/// A worker's row at one moment; see [`super::WorkerRow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WorkerCounts {
     pub pid: u64,
