@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::require;
+use crate::support::certs::Wish;
 use crate::support::dialogue::SMTP;
 use crate::support::peers::{self, Server};
 use crate::support::{Adit, Certs, Plan, adit::program, proc, tls, wait_for};
@@ -185,4 +186,65 @@ fn failures_outlive_a_reload_a_dead_master_and_an_upgrade_and_stand_once() {
     fail();
     let fourth = wait_for_failure(&adit, "test", "upstream_refused", 4);
     assert_eq!(fourth["first"], first["first"]);
+}
+
+#[test]
+fn reloads_that_fail_and_certificates_that_end_are_told_too() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = Server::echo();
+    let soon = certs.issue(
+        "soon",
+        Wish {
+            ends_in: Some(5 * 86_400),
+            ..Wish::default()
+        },
+    );
+    let lines = format!("{}{}", upstream.line(), soon.lines());
+    let adit = plan().service("test", lines).start();
+    let ends = wait_for_failure(&adit, "test", "certificate_ends", 1);
+    assert!(text(&ends, "reason").contains("expires in 4 day(s)"));
+
+    let own = |count: u64, reason: &str, remedy: &str| {
+        let failure = wait_for(&format!("{count} failed reload(s)"), || {
+            let failure = adit.status()["failures"][0].clone();
+            (failure["count"] == count).then_some(failure)
+        });
+        assert_eq!(failure["cause"], "reload");
+        assert!(text(&failure, "reason").contains(reason), "{failure}");
+        assert!(text(&failure, "remedy").contains(remedy), "{failure}");
+    };
+    // The supervisor finds this one, and a candidate the next.
+    adit.rewrite(|text| format!("{text}TIMEOUTidel = 1\n"));
+    adit.reload_refused(&["TIMEOUTidel"]);
+    own(1, "TIMEOUTidel", "TIMEOUTidle");
+    let missing = adit.plan.folder().join("no-such.pem");
+    adit.rewrite(|text| {
+        let text = text.replace("TIMEOUTidel", "TIMEOUTidle");
+        format!("{text}CAfile = {}\nverifyChain = yes\n", missing.display())
+    });
+    adit.reload_refused(&["no-such.pem"]);
+    own(2, "no-such.pem", "");
+
+    let mut command = std::process::Command::new(program());
+    let control = adit.plan.folder().join("control");
+    let asked = command
+        .args(["status", "--failures", "--control"])
+        .arg(control);
+    let answer = asked.output().expect("adit status");
+    let answer = String::from_utf8(answer.stdout).expect("text");
+    assert!(answer.starts_with("A reload failed"), "{answer}");
+    for told in [
+        "  2 time(s), last ",
+        "(certificate_ends)",
+        "  of [test]",
+        "What to do: ",
+    ] {
+        assert!(answer.contains(told), "{told:?} in {answer}");
+    }
+    let answer = asked.arg("--json").output().expect("adit status");
+    let causes: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
+    assert_eq!(causes[0]["cause"], "reload");
+    assert_eq!(causes[1]["services"], serde_json::json!(["test"]));
+    assert_eq!(failures(&adit, "test"), [ends]);
 }

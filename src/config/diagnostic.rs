@@ -1,8 +1,10 @@
 //! What is wrong with a configuration, shown with the line it is about.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::value::{Origin, Origins};
+use crate::incidents::{Cause, Diagnosis};
 
 /// Longest piece of a line that a message shows, in characters.
 const LINE_SHOWN: usize = 160;
@@ -54,6 +56,19 @@ pub(crate) struct Diagnostic {
 }
 
 impl Diagnostic {
+    /// As why a reload failed.
+    pub(crate) fn diagnosis(&self) -> Diagnosis {
+        let without_help = Diagnostic {
+            help: None,
+            ..self.clone()
+        };
+        let remedy: Cow<'static, str> = match &self.help {
+            Some(help) => help.clone().into(),
+            None => "mend the file, see `adit check`, and reload again".into(),
+        };
+        Diagnosis::new(Cause::Reload, without_help.one_line(), remedy)
+    }
+
     /// A diagnostic about `origin`.
     pub(crate) fn new(
         severity: Severity,
@@ -150,6 +165,15 @@ impl Diagnostics {
     /// Whether one of them is an error.
     pub(crate) fn failed(&self) -> bool {
         self.0.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// The first error, as why a reload failed.
+    pub(crate) fn diagnosis(&self) -> Diagnosis {
+        let mut errors = self.0.iter().filter(|d| d.severity == Severity::Error);
+        errors.next().map_or_else(
+            || Diagnosis::new(Cause::Reload, "the configuration cannot be read", ""),
+            Diagnostic::diagnosis,
+        )
     }
 
     /// Puts them in the order in which the lines were read; what has no line comes last. What

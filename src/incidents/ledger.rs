@@ -36,6 +36,12 @@ impl Ledger {
         self.tallies.is_empty() && self.recent.is_empty()
     }
 
+    /// Leaves out what is of this cause.
+    pub(crate) fn forget(&mut self, cause: Cause) {
+        self.tallies.retain(|tally| tally.cause != cause);
+        self.recent.retain(|incident| incident.cause != cause);
+    }
+
     /// Adds one.
     pub(crate) fn note(&mut self, incident: Incident) {
         self.add(Ledger {

@@ -310,6 +310,7 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
             load::tell(&loaded.warnings, &start.log);
             loaded.note_staples(&start.scoreboard);
             load::note_ends(&presented, &start.scoreboard);
+            reminders::keep(&presented, &start.scoreboard);
             let order = CipherOrder::of(start.config.global.prefer_chacha20);
             if order.chacha20_first {
                 crate::info!(start.log, "Ciphers: {order}");
@@ -332,6 +333,7 @@ fn load_or_say_why(start: &mut Start<'_>, fresh: &Fresh) -> io::Result<Option<Re
         }
         Err(found) => {
             load::tell(&found, &start.log);
+            problems::keep(&found, &start.scoreboard);
             say(&start.supervisor, &FromMaster::Failed, &[])?;
             Ok(None)
         }

@@ -2,6 +2,7 @@
 //! problem, reported once.
 
 use crate::config::{Diagnostic, Service, Severity, diagnostic_at};
+use crate::ipc::scoreboard::Scoreboard;
 use crate::tls::Problem;
 
 /// Collects problems service by service.
@@ -53,6 +54,15 @@ impl Problems {
                 ..found.diagnostic
             }
         })
+    }
+}
+
+/// Has the first error kept where the supervisor looks for why a candidate was refused: it hears no words of it.
+pub(super) fn keep(found: &[Diagnostic], scoreboard: &Scoreboard) {
+    let errors = |one: &&Diagnostic| one.severity == Severity::Error;
+    let first = found.iter().find(errors);
+    if let (Some(first), Some(incidents)) = (first, scoreboard.incidents(0)) {
+        incidents.note(&first.diagnosis().met_by(None));
     }
 }
 

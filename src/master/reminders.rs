@@ -5,6 +5,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::load::Presented;
 use crate::config::Service;
+use crate::incidents::{Cause, Diagnosis};
+use crate::ipc::scoreboard::Scoreboard;
 use crate::log::Log;
 use crate::tls;
 
@@ -59,12 +61,38 @@ impl Reminders {
             return;
         }
         self.next = now + EVERY;
-        let clock = SystemTime::now().duration_since(UNIX_EPOCH);
-        let clock = clock.map_or(0, |since| since.as_secs().cast_signed());
+        let clock = seconds();
         for line in self.ends.iter().filter_map(|end| end.line(clock)) {
             crate::warning!(log, "{line}");
         }
     }
+}
+
+/// Has what ends soon kept for `adit status`.
+pub(super) fn keep(presented: &[Presented], scoreboard: &Scoreboard) {
+    let now = seconds();
+    for one in presented {
+        let text = one.ends.and_then(|at| tls::end_that_is_near(at, now));
+        let (Some(text), Some(incidents)) = (text, scoreboard.incidents(one.service)) else {
+            continue;
+        };
+        let (option, shown_to) = match one.front {
+            true => ("cert or acceptCert", "clients"),
+            false => ("cert", "servers"),
+        };
+        let diagnosis = Diagnosis::new(
+            Cause::CertificateEnds,
+            format!("the certificate that {shown_to} are shown {text}"),
+            format!("renew the file of {option}; then `adit reload`, unless certWatch is on"),
+        );
+        incidents.note(&diagnosis.met_by(None));
+    }
+}
+
+/// Since 1970.
+fn seconds() -> i64 {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    clock.map_or(0, |since| since.as_secs().cast_signed())
 }
 
 /// Several services with one certificate get one reminder.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::incidents::{Diagnosis, Ledger};
+use crate::incidents::{Cause, Diagnosis, Ledger};
 use crate::ipc::scoreboard::{Counts, Scoreboard};
 
 /// Totals by service: its name, and its position among the services of that name.
@@ -59,7 +59,9 @@ impl Carried {
                 Some(total) => total.add(counts),
                 None => self.counts.push((name.clone(), number, counts)),
             }
-            let ledger = board.take_ledger(index);
+            let mut ledger = board.take_ledger(index);
+            // By these candidates tell why they were refused, which is told of adit itself.
+            ledger.forget(Cause::Reload);
             if ledger.is_empty() {
                 continue;
             }

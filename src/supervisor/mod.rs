@@ -4,7 +4,6 @@
 pub(crate) mod asking;
 mod backlog;
 mod bind_error;
-#[expect(dead_code, reason = "what goes wrong with adit itself is noted next")]
 mod carried;
 pub(crate) mod clashes;
 mod control;

@@ -5,6 +5,7 @@ mod errands;
 mod naming;
 mod obey;
 mod orders;
+mod refusals;
 mod reload;
 mod sparing;
 mod status;
@@ -38,6 +39,7 @@ use super::syslog::SyslogWatch;
 use super::watch::Watch;
 use crate::children::{self, Death};
 use crate::config::{Config, Sources};
+use crate::incidents::Diagnosis;
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, hear};
 use crate::limits;
@@ -74,6 +76,8 @@ pub(super) struct Supervisor {
     control: Option<Control>,
     /// What a transition has made so far.
     pending: Option<Pending>,
+    /// Why it comes to nothing.
+    refusal: Option<Diagnosis>,
     /// A new binary that is being tried.
     rehearsal: Option<Rehearsal>,
     notifier: Notifier,
@@ -144,6 +148,7 @@ impl Supervisor {
             listeners: parts.listeners,
             control: parts.control,
             pending: None,
+            refusal: None,
             rehearsal: None,
             notifier,
             watch: None,

@@ -82,7 +82,10 @@ impl Supervisor {
             Order::ResumeControl => self.control.iter_mut().for_each(Control::resume),
             Order::WritePidFile => self.write_pid_file(),
             // Words.
-            Order::Log(note) => self.write(&note),
+            Order::Log(note) => {
+                self.write(&note);
+                self.follow(&note);
+            }
             Order::Reloading => self.notifier.reloading(),
             Order::Ready(text) => {
                 self.notifier.ready(&text);

@@ -13,11 +13,11 @@ use super::Supervisor;
 use super::errands::forget;
 use crate::config::{self, Config, Foreground, MetricsAddress};
 use crate::helper::{Kind, KnownNames};
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::words::{Accept, say_accept, say_listeners};
 use crate::log::{self, Id, Log, Outputs, Reason};
 use crate::master::load::tell;
 use crate::remedy;
-use crate::supervisor::Logged;
 use crate::supervisor::control::Control;
 use crate::supervisor::decider::{Binary, Event, Master, Rehearsed, Why};
 use crate::supervisor::generation::Generation;
@@ -187,8 +187,12 @@ impl Supervisor {
             Why::Start | Why::Replace if read_already => Ok((Rc::clone(&self.config), None)),
             _ => self.read(),
         };
-        let Ok((config, change)) = queried else {
-            return Event::NotQueried;
+        let (config, change) = match queried {
+            Ok(queried) => queried,
+            Err(refusal) => {
+                self.refusal = Some(refusal);
+                return Event::NotQueried;
+            }
         };
         self.pending = Some(Pending {
             why,
@@ -202,19 +206,23 @@ impl Supervisor {
     }
 
     /// Reads the configuration again and opens what the supervisor itself must open for it.
-    fn read(&self) -> Result<(Rc<Config>, Option<Change>), Logged> {
+    ///
+    /// # Errors
+    /// The first, of which all are logged.
+    fn read(&self) -> Result<(Rc<Config>, Option<Change>), Diagnosis> {
+        let refused = |text: &str| Diagnosis::new(Cause::Reload, text, "");
         let loaded = match config::load(&self.sources) {
             Ok(loaded) => loaded,
             Err(diagnostics) => {
                 tell(&diagnostics.0, &self.log);
-                return Err(Logged);
+                return Err(diagnostics.diagnosis());
             }
         };
         tell(&loaded.diagnostics, &self.log);
         if loaded.config.is_for_inetd() {
             let text = "no [section] is left: a configuration without one serves a single connection, for inetd";
             crate::error!(self.log, "{text}");
-            return Err(Logged);
+            return Err(refused(text));
         }
         let mut change = Change::default();
         match self.open_for(&loaded.config, &mut change) {
@@ -222,7 +230,7 @@ impl Supervisor {
             Err(text) => {
                 change.roll_back();
                 crate::error!(self.log, "{text}");
-                Err(Logged)
+                Err(refused(&text))
             }
         }
     }
@@ -328,6 +336,8 @@ impl Supervisor {
         };
         let log = pending.log();
         let Ok(prepared) = self.listeners.prepare(&pending.config, accept, &log) else {
+            let text = "an address cannot be bound: the log names it, and what holds it";
+            self.is_refused_by(|| Diagnosis::new(Cause::Reload, text, ""));
             return Event::NotListening(number);
         };
         // At a start there is no client to lose, and a port that is told to be bound can be connected to.
