@@ -12,6 +12,7 @@ use super::endpoint::Endpoint;
 use super::option::{Fault, number};
 use super::program::Front;
 use super::service::{Draft, Service};
+use crate::incidents::{Cause, Diagnosis};
 
 /// The largest number of each: more are never open at once.
 const MOST: u32 = 10_000_000;
@@ -52,6 +53,14 @@ pub(crate) enum Over {
     Address(NonZeroU32),
     /// Its address connects too often.
     Rate(Pace),
+}
+
+impl Over {
+    /// As what went wrong with a session.
+    pub(crate) fn diagnosis(self) -> Diagnosis {
+        let remedy = "where that is no abuse, raise it";
+        Diagnosis::new(Cause::Limit, format!("REFUSED by {self}"), remedy)
+    }
 }
 
 impl fmt::Display for Over {

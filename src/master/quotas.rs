@@ -238,6 +238,9 @@ impl Quotas {
             Over::Rate(_) => (&mut limited.over_rate, row.over_rate()),
         };
         count.fetch_add(1, Relaxed);
+        if let Some(incidents) = self.scoreboard.incidents(service) {
+            incidents.note(&over.diagnosis().met_by(Some(peer)));
+        }
         told.last = Some(peer);
         if told.seldom.count(Instant::now()) {
             let (name, from) = (&limited.name, Address(Some(peer)));

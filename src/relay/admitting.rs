@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Address;
+use super::failing;
 use super::step::{Context, Ending};
 use crate::incidents::{Cause, Diagnosis};
 use crate::warning;
@@ -46,6 +47,7 @@ pub(super) fn by_share(context: &mut Context<'_>) -> Result<(), Ending> {
         Err(over) => {
             let (name, from) = (&common.config().name, Address(Some(client)));
             warning!(common.log, "Service [{name}] REFUSED by {over} from {from}");
+            failing::keep(&over.diagnosis(), common, resources);
             return Err(Ending::Reset);
         }
     }

@@ -7,10 +7,10 @@ use std::time::Instant;
 use super::Session;
 use super::life::{Early, Late, Life};
 use crate::protocol::Side;
-use crate::relay::Address;
 use crate::relay::resources::Resources;
 use crate::relay::route::Part;
 use crate::relay::step::{Common, Ending};
+use crate::relay::{Address, failing};
 use crate::warning;
 
 impl Common {
@@ -50,14 +50,19 @@ impl Session {
         let common = &self.common;
         let (place, config) = (self.life.place(), common.config());
         let seconds = resources.now.saturating_duration_since(common.began);
+        let seconds = seconds.as_secs();
         warning!(
             common.log,
-            "TIMEOUThandshake exceeded: Service [{}]: {} s after it was accepted the connection from {} is still in \
+            "TIMEOUThandshake exceeded: Service [{}]: {seconds} s after it was accepted the connection from {} is still in \
              {place}: sending reset",
             config.name,
-            seconds.as_secs(),
             Address(common.peer)
         );
+        let late = failing::late(
+            format!("TIMEOUThandshake exceeded: still in {place} after {seconds} s"),
+            "where clients need longer, raise TIMEOUThandshake",
+        );
+        failing::keep(&late, common, resources);
         let row = resources.row(common.index());
         row.late().fetch_add(1, Relaxed);
         Some(Ending::Reset)
