@@ -91,7 +91,7 @@ mkdir /root/orphan
 printf '%s\n' 'foreground = no' 'control = /dev/shm/orphan.sock' '[one]' 'client = yes' \
     'accept = 127.0.0.1:4003' 'connect = 127.0.0.1:7443' >/root/orphan/adit.conf
 check "a file in conf.d is served too" start files --user 0 -v /root/conf.d:/etc/adit/conf.d:ro -v /root/tls:/etc/tls:ro -v /root/orphan:/orphan:ro \
-    -e ADIT_SETUID=nobody -e ADIT_SETGID=nogroup -e ADIT_CHROOT=/var/lib/adit "$image"
+    -e ADIT_LOG_FORMAT=json -e ADIT_SETUID=nobody -e ADIT_SETGID=nogroup -e ADIT_CHROOT=/var/lib/adit "$image"
 check "by root with Docker's capabilities" soon relays 4001
 jailed() {
     local master
@@ -101,6 +101,11 @@ jailed() {
         [ "/proc/$master/root" -ef "/proc/$(first files)/root/var/lib/adit" ]
 }
 check "which makes a jail of its own" jailed
+in_json() {
+    # As a collector reads it: each line an object, and one for each connection.
+    podman logs files | jq -es 'map(select(.event == "connection" and .service == "relay")) | length > 0'
+}
+check "the log is JSON for a collector" soon in_json
 # It goes into the background, so that process 1 inherits it.
 before=$(all_of files | wc -l)
 check "a second adit starts beside it" podman exec files /usr/bin/adit /orphan/adit.conf
