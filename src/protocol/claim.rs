@@ -103,6 +103,8 @@ const LONGEST_LINE: usize = 107;
 const WORD: &[u8; 6] = b"PROXY ";
 /// The head of version 2: signature, command, family, length.
 const HEAD: usize = 16;
+/// The longest name of a version or of a suite: longer than any, and both have room in what is sent on.
+const WORD_MAX: usize = 48;
 /// The longest identifier.
 const LONGEST_ID: usize = 128;
 
@@ -306,8 +308,8 @@ fn secured(value: &[u8]) -> Result<Option<ClaimedTls>, NoHeader> {
     for value in Values(values) {
         let (kind, value) = value?;
         match kind {
-            TLV_SSL_VERSION => tls.version = text_of(value),
-            TLV_SSL_CIPHER => tls.cipher = text_of(value),
+            TLV_SSL_VERSION => tls.version = text_of(value).filter(|text| text.len() <= WORD_MAX),
+            TLV_SSL_CIPHER => tls.cipher = text_of(value).filter(|text| text.len() <= WORD_MAX),
             TLV_SSL_CN => tls.name = text_of(value),
             _ => {}
         }

@@ -140,6 +140,14 @@ fn version_2_is_read_with_its_values() {
     assert!(secured.resumed);
     let shown = secured.certificate.expect("a certificate");
     assert!(shown.verified && shown.name == Some("anna"));
+    // No suite has such a name, and it would leave no room for what is sent on.
+    let long = [
+        &[0x20, 0, 208, 1, 0, 0, 0, 0, 0x23, 0, 200][..],
+        &[b'x'; 200],
+    ]
+    .concat();
+    let claim = claimed(&binary(0x21, 0x11, &[FOUR, &long].concat())).unwrap();
+    assert_eq!(claim.secured().expect("TLS").cipher, "");
     // Without TLS, and without a certificate.
     for (client, tls, certificate) in [(0, false, false), (1, true, false), (7, true, true)] {
         let ssl = [&[0x20, 0, 5, client, 0, 0, 0, 1][..], b""].concat();
