@@ -22,6 +22,9 @@ adit: a TLS relay that reads stunnel.conf
       --insecure, --verify-none     verify no server
   adit status [--watch | --failures] [--json] [--control SOCKET | FILE]
                                 ask the running adit for its workers and counts
+  adit connections [--json]     list the open connections
+  adit cut NUMBER               end one of them
+  adit drain [--undo] SERVICE   accept nothing more for a service; what is open ends by itself
   adit audit [--json] [--control SOCKET | FILE]
                                 look whether each process of the running adit has given up its rights
   adit stop [--control SOCKET | FILE]
