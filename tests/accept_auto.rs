@@ -588,7 +588,7 @@ fn a_client_that_goes_is_noticed_in_each_stage() {
         client.expect("220");
         peers::reset(client.0);
         adit.wait_for_log_times("Service [test] finished (0 left)", 2);
-        adit.wait_for_log("Connection reset by peer");
+        adit.wait_for_log("closed the connection without a word: a check");
         // In order: it is told the same.
         let mut client = Lines(adit.connect("test"));
         client.expect("220");

@@ -173,7 +173,10 @@ fn dialogues_that_fail_are_counted() {
     let left = adit.connect("left");
     left.shutdown(Shutdown::Write).expect("half-close");
     gone(left);
-    wait_for_count(&adit, "left", "failed_before_tls", 1);
+    // It has said nothing.
+    wait_for_count(&adit, "left", "checks", 1);
+    let count = serving(&adit, "left", "failed_before_tls");
+    assert_eq!(count, Some(0));
     let mut polite = support::dialogue::Lines(adit.connect("polite"));
     polite.expect("+OK");
     polite.ask("QUIT", "+OK");

@@ -29,14 +29,29 @@ fn wait_for_counts(adit: &Adit, name: &str, wanted: [u64; 4]) {
     });
 }
 
+/// Greets, and takes every command.
+fn mail_server() -> Server {
+    Server::start(|stream| {
+        let mut said = BufReader::new(stream);
+        let mut line = String::new();
+        let _ = said.get_mut().write_all(b"220 mail.example ESMTP\r\n");
+        while said.read_line(&mut line).is_ok_and(|count| count > 0) {
+            let _ = said.get_mut().write_all(b"250 mail.example\r\n");
+            line.clear();
+        }
+    })
+}
+
 #[test]
 fn a_health_check_is_counted_apart_and_half_a_hello_is_a_failure() {
     require!(adit);
     let (certs, echo) = (Certs::new(), Server::echo());
-    let mail = Server::greeting("220 mail.example ESMTP\r\n");
+    let mail = mail_server();
     let pair = certs.server().lines();
-    let adit = Plan::new()
-        .global("workers = 1")
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    let adit = plan
+        .global(format!("control = {}\nworkers = 1", control.display()))
         .service("tls", format!("debug = notice\n{}{pair}", echo.line()))
         .service("loud", format!("debug = debug\n{}{pair}", echo.line()))
         .service(

@@ -104,7 +104,7 @@ impl Common {
     }
 }
 
-/// QUIT of SMTP and POP3, LOGOUT of IMAP and Sieve.
+/// Nothing, QUIT of SMTP and POP3, LOGOUT of IMAP and Sieve.
 fn is_goodbye(words: &[u8]) -> bool {
     let words = words.trim_ascii();
     let last = words
@@ -112,7 +112,8 @@ fn is_goodbye(words: &[u8]) -> bool {
         .next()
         .unwrap_or_default();
     let is = |goodbye: &[u8]| last.eq_ignore_ascii_case(goodbye);
-    words.len() <= 32 && (is(b"QUIT") && last.len() == words.len() || is(b"LOGOUT"))
+    words.is_empty()
+        || words.len() <= 32 && (is(b"QUIT") && last.len() == words.len() || is(b"LOGOUT"))
 }
 
 #[cfg(test)]
@@ -123,6 +124,7 @@ mod tests {
     fn a_goodbye_is_no_word() {
         for (words, goodbye) in [
             (&b"QUIT\r\n"[..], true),
+            (b"", true),
             (b"quit\n", true),
             (b"a1 LOGOUT\r\n", true),
             (b"LOGOUT\r\n", true),

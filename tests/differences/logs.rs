@@ -41,7 +41,7 @@ fn a_client_that_says_nothing_is_no_failure() {
         let relay = server_plan(path, &certs, &upstream).start();
         drop(relay.connect("test"));
         relay.wait_for_log("Service [test] finished (");
-        relay.count_in_log(" LOG3[")
+        relay.count_in_log(" LOG3[") > 0
     });
-    assert_eq!(faults, [1, 0]);
+    assert_eq!(faults, [true, false]);
 }

@@ -282,12 +282,14 @@ fn plain_text_where_tls_is_expected_is_refused_with_an_alert() {
 }
 
 #[test]
-fn a_client_that_leaves_before_its_handshake_is_counted_as_vanished() {
-    let mut tunnel = Tunnel::new(|_| {});
-    drop(tunnel.exit.client());
-    tunnel.over();
-    let row = tunnel.exit.scoreboard.service(0, 0);
-    assert_eq!(row.failed_vanished().load(Relaxed), 1);
+fn a_client_that_leaves_in_its_handshake_has_vanished_and_a_silent_one_is_a_check() {
+    for (words, counted) in [(&b"\x16\x03\x01"[..], (1, 0)), (b"", (0, 1))] {
+        let mut tunnel = Tunnel::new(|_| {});
+        tunnel.exit.client().write_all(words).unwrap();
+        tunnel.over();
+        let counts = tunnel.exit.scoreboard.counts(0);
+        assert_eq!((counts.failed_vanished, counts.probes), counted);
+    }
 }
 
 #[test]
