@@ -90,7 +90,7 @@ fn a_limit_that_nothing_is_counted_by_is_said() {
         let Some(service) = config.services.last() else {
             panic!("no service");
         };
-        let counts = service.quota != crate::config::Quota::default();
+        let counts = service.quota != Quota::default();
         let counted = said.is_empty() || said.starts_with("no effect");
         assert_eq!(counts, counted, "{lines}");
     }
