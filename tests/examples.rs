@@ -47,7 +47,7 @@ macro_rules! pages {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples");
             let files = fs::read_dir(folder).expect("the pages").flatten();
             let mut pages: BTreeSet<_> = files
-                .filter_map(|file| file.path().file_stem()?.to_str().map(str::to_owned))
+                .filter_map(|file| file.file_name().to_str()?.strip_suffix(".md").map(str::to_owned))
                 .collect();
             assert!(pages.remove("README"));
             let tests = [$(stringify!($page)),+].map(str::to_owned);
