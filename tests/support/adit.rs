@@ -400,7 +400,9 @@ impl Adit {
         command.args(["status", "--json", "--control"]);
         let output = command.arg(self.plan.folder().join("control")).output();
         let output = output.expect("adit status");
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        let said = String::from_utf8_lossy(&output.stderr);
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {said}"))
     }
 
     /// A daemon's process number, once its pid file has it.
