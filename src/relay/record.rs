@@ -310,8 +310,10 @@ fn is_name(name: &str) -> bool {
 fn fault_of(cause: Cause, with: Option<Side>) -> Option<Fault> {
     use Group as G;
     match (cause, cause.group()) {
-        (Cause::NotTls | Cause::BrokenTls | Cause::Alert, _)
-        | (Cause::Vanished | Cause::TimedOut, _) => with.map(Fault::of),
+        (
+            Cause::NotTls | Cause::BrokenTls | Cause::Alert | Cause::Vanished | Cause::TimedOut,
+            _,
+        ) => with.map(Fault::of),
         (Cause::ClientDialogue | Cause::ClientEncrypts, _) => Some(Fault::Client),
         (Cause::LocalPassword | Cause::Password | Cause::ProgramLogin, _) => Some(Fault::Client),
         (_, G::ClientCertificate) => Some(Fault::Client),
