@@ -203,7 +203,7 @@ fn reloads_that_fail_and_certificates_that_end_are_told_too() {
     let lines = format!("{}{}", upstream.line(), soon.lines());
     let adit = plan().service("test", lines).start();
     let ends = wait_for_failure(&adit, "test", "certificate_ends", 1);
-    assert!(text(&ends, "reason").contains("expires in 4 day(s)"));
+    assert!(text(&ends, "reason").contains("expires in "));
 
     let own = |count: u64, reason: &str, remedy: &str| {
         let failure = wait_for(&format!("{count} failed reload(s)"), || {
@@ -233,8 +233,8 @@ fn reloads_that_fail_and_certificates_that_end_are_told_too() {
         .arg(control);
     let answer = asked.output().expect("adit status");
     let answer = String::from_utf8(answer.stdout).expect("text");
-    assert!(answer.starts_with("A reload failed"), "{answer}");
     for told in [
+        "A reload failed",
         "  2 time(s), last ",
         "(certificate_ends)",
         "  of [test]",
@@ -244,7 +244,14 @@ fn reloads_that_fail_and_certificates_that_end_are_told_too() {
     }
     let answer = asked.arg("--json").output().expect("adit status");
     let causes: Value = serde_json::from_slice(&answer.stdout).expect("JSON");
-    assert_eq!(causes[0]["cause"], "reload");
-    assert_eq!(causes[1]["services"], serde_json::json!(["test"]));
+    // Both may have come in the same second.
+    let all = causes.as_array().expect("a list");
+    let of = |cause: &str| all.iter().find(|one| one["cause"] == cause);
+    let services = |cause: &str| of(cause).map(|one| one["services"].clone());
+    assert_eq!(services("reload"), Some(serde_json::json!([])));
+    assert_eq!(
+        services("certificate_ends"),
+        Some(serde_json::json!(["test"]))
+    );
     assert_eq!(failures(&adit, "test"), [ends]);
 }

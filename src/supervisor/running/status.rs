@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use super::Supervisor;
 use super::reload::Pending;
+use crate::incidents::Cause;
 use crate::ipc::scoreboard::Counts;
 use crate::ipc::scoreboard::answered::Place;
 use crate::sandbox::Strength;
@@ -91,6 +92,8 @@ impl Supervisor {
         let board = &generation.scoreboard;
         let stapled = |slot| common.resumption.stapled(slot);
         let mut ledger = board.ledger(index);
+        // A candidate's word on why it was refused, which is told of adit itself.
+        ledger.forget(Cause::Reload);
         if serves {
             ledger.add(common.carried.ledger_of(&generation.names, index));
         }
