@@ -42,7 +42,7 @@ for (let node; node = walker.nextNode();) {
 return found;
 """
 
-# What sticks out of the window, or is cut off.
+# What sticks out of the window, or has something over it.
 OVERFLOW = """
 const wide = document.documentElement.clientWidth;
 const found = document.documentElement.scrollWidth > wide ? ['the page is wider than the window'] : [];
@@ -51,6 +51,13 @@ for (const one of document.querySelectorAll('main *')) {
   const box = one.getBoundingClientRect();
   if (box.right > wide + 1 || box.left < -1) found.push(one.tagName + ': ' + one.textContent.slice(0, 40));
 }
+for (const cell of document.querySelectorAll('td, h1, h2, li')) {
+  cell.scrollIntoView({block: 'center'});
+  const box = cell.getBoundingClientRect();
+  const top = document.elementFromPoint(box.left + 5, box.top + 9);
+  if (!cell.contains(top)) found.push('covered: ' + cell.textContent.slice(0, 40) + ' by ' + top?.tagName);
+}
+scrollTo(0, 0);
 return found;
 """
 
@@ -158,8 +165,8 @@ def main():
                 return False
         wait_for("a driver", answers)
         session = Session(port)
-        look(session)
         live(session)
+        look(session)
         without_script(session)
         if session.run("return window.hacked"):
             wrong.append("a name was run")

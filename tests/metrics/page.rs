@@ -11,7 +11,7 @@ use super::{address, ask, ask_on, client_mode, get, plain, teller, value, wait_f
 use crate::require;
 use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
-use crate::support::{Certs, Plan, apart, own_address, tls, wait_for};
+use crate::support::{Certs, Plan, apart, dead_address, own_address, tls, wait_for};
 
 #[test]
 fn it_says_what_adit_does_and_a_browser_may_run_nothing_else() {
@@ -163,7 +163,7 @@ fn a_browser_shows_it_by_day_and_by_night_on_a_telephone_and_on_a_desk() {
         driver.is_file() && browser.is_file(),
         "chromium-driver and chromium-headless-shell are not unpacked; tests/run does it"
     );
-    let (certs, upstream) = (Certs::new(), Server::echo());
+    let (certs, upstream, dead) = (Certs::new(), Server::echo(), dead_address());
     let (far, soon) = (
         certs.server(),
         certs.issue(
@@ -182,9 +182,14 @@ fn a_browser_shows_it_by_day_and_by_night_on_a_telephone_and_on_a_desk() {
             upstream.line() + &soon.lines(),
         )
         .service("imaps", upstream.line() + &far.lines())
+        .service("dead", format!("client = yes\nconnect = {}", dead.address))
         .start();
     let address = address(&adit);
     wait_for_health(address, "200", "ok");
+    let _ = peers::read_until_gone(&mut adit.connect("dead"));
+    wait_for("what failed", || {
+        get(address, "/").contains("What failed last").then_some(())
+    });
     let imaps = adit.address("imaps");
     let output = Command::new("python3")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/metrics/browser.py"))
