@@ -30,9 +30,9 @@ fn pretends(call: i64, arguments: &[(u32, u32)]) -> Kernel {
     Kernel::default().answering(call, arguments, 0)
 }
 
-/// It does not serve, and says why.
+/// It does not serve, and says why, by one of these reasons.
 #[track_caller]
-fn refuses(kernel: Kernel, globals: &str, told: &str) {
+fn refuses(kernel: Kernel, globals: &str, reasons: &[&str]) {
     let certs = Certs::new();
     let plan = Plan::new().kernel(kernel);
     let jail = plan.folder().join("jail");
@@ -42,8 +42,10 @@ fn refuses(kernel: Kernel, globals: &str, told: &str) {
         .global(format!("chroot = {}", jail.display()))
         .global(globals)
         .service("test", service);
-    let told = format!("refusing to run: {told}");
-    with_groups(plan).run().says(&[&told]).exits(1);
+    let outcome = with_groups(plan).run();
+    let told = |reason: &&str| outcome.said.contains(&format!("refusing to run: {reason}"));
+    assert!(reasons.iter().any(told), "{reasons:?}: {}", outcome.said);
+    outcome.exits(1);
 }
 
 const NOBODY: &str = "setuid = nobody\nsetgid = nogroup";
@@ -99,7 +101,7 @@ fn a_step_into_the_jail_that_does_nothing_is_noticed() {
             "others of its user can look into its memory",
         ),
     ] {
-        refuses(kernel, globals, told);
+        refuses(kernel, globals, &[told]);
     }
 }
 
@@ -109,18 +111,15 @@ fn a_sandbox_that_is_not_in_force_is_noticed() {
     require!(adit);
     require!(program "setpriv");
     let filter = (0, libc::SECCOMP_SET_MODE_FILTER);
-    for (kernel, told) in [
-        (
-            pretends(libc::SYS_seccomp, &[filter]),
-            "the number of seccomp filters is wrong",
-        ),
-        (
-            pretends(libc::SYS_landlock_restrict_self, &[]),
-            "a folder can still be opened",
-        ),
-    ] {
-        refuses(kernel, NOBODY, told);
-    }
+    // A helper looks into /proc; the master, which has none in the jail, tries. Either may be first.
+    let filters = [
+        "the number of seccomp filters is wrong",
+        "a file can still be opened for writing",
+    ];
+    let reads = ["a folder can still be opened"];
+    refuses(pretends(libc::SYS_seccomp, &[filter]), NOBODY, &filters);
+    let landlock = pretends(libc::SYS_landlock_restrict_self, &[]);
+    refuses(landlock, NOBODY, &reads);
 }
 
 /// In memory that workers can write to.

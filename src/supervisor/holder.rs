@@ -166,12 +166,17 @@ mod tests {
             ("::1", "::1"),
             ("::1", "::"),
         ] {
-            let bound: IpAddr = bound.parse().unwrap();
-            let listener = TcpListener::bind((bound, 0)).unwrap();
-            let port = listener.local_addr().unwrap().port();
-            let asked = SocketAddr::new(asked.parse().unwrap(), port);
+            let (bound, asked): (IpAddr, IpAddr) = (bound.parse().unwrap(), asked.parse().unwrap());
+            // A program of another test may have the same port at another address.
+            let (listener, asked) = std::iter::repeat_with(|| {
+                let listener = TcpListener::bind((bound, 0)).unwrap();
+                let port = listener.local_addr().unwrap().port();
+                (listener, SocketAddr::new(asked, port))
+            })
+            .take(20)
+            .find(|(_, asked)| of_tcp(*asked).is_some_and(|holder| holder.is(own)))
+            .expect("a port that this program alone has");
             let holder = of_tcp(asked).unwrap();
-            assert!(holder.is(own), "{bound} {asked}: {holder:?}");
             assert!(
                 holder.to_string().ends_with(&format!("(PID {own})")),
                 "{holder}"
