@@ -29,7 +29,7 @@ impl Stream {
         self.aside.as_ref()?.introduction.as_ref()
     }
 
-    /// The same, which may not be used before this has an answer.
+    /// With the protocol that was agreed on by ALPN.
     pub(in crate::tls) fn speaking(mut self, alpn: Option<Box<[u8]>>) -> Self {
         if alpn.is_some() {
             self.aside.get_or_insert_default().alpn = alpn;
@@ -37,11 +37,12 @@ impl Stream {
         self
     }
 
-    /// As of [`super::Stream`].
+    /// That protocol.
     pub(in crate::tls) fn alpn(&self) -> Option<&[u8]> {
         self.aside.as_ref()?.alpn.as_deref()
     }
 
+    /// It may not be used before this has an answer.
     pub(in crate::tls) fn asking(mut self, inquiry: Option<Box<Inquiry>>) -> Self {
         if inquiry.is_some() {
             self.aside.get_or_insert_default().inquiry = inquiry;
