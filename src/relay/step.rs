@@ -183,16 +183,14 @@ impl Common {
             local.cloned().collect()
         };
         let before = local(socket_options);
+        let time = self.config().timeouts.until_relayed();
         self.service = service;
         if front.is_tcp() && before != local(&self.config().socket) {
             set_options(front, 'l', self.config(), &self.log);
         }
         self.log.level = level_of_steps(self.config().debug);
         self.log.from = Some(Subject::new(self.peer.map(|peer| peer.ip()), service));
-        if self.relayed_by.is_some() {
-            let time = self.config().timeouts.until_relayed();
-            self.relayed_by = time.map(|time| self.began + time);
-        }
+        self.goes_by_another_time(time);
         self.hush_a_check();
     }
 

@@ -2,7 +2,7 @@
 //! one that is relayed, or that adit itself lets wait.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Session;
 use super::life::{Early, Late, Life};
@@ -35,6 +35,15 @@ impl Common {
             let time = self.config().timeouts.until_relayed();
             self.relayed_by = time.map(|time| now + time);
         }
+    }
+
+    /// Another service has taken it on, before a byte of its TLS was heard: its time counts from when that of the one
+    /// `before` did, which may be long after it was accepted.
+    pub(in crate::relay) fn goes_by_another_time(&mut self, before: Option<Duration>) {
+        let since = self.relayed_by.zip(before);
+        let since = since.and_then(|(by, time)| by.checked_sub(time));
+        let time = self.config().timeouts.until_relayed();
+        self.relayed_by = time.map(|time| since.unwrap_or_else(Instant::now) + time);
     }
 
     /// What it sends is passed on from now on.
