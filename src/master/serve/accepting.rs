@@ -181,6 +181,10 @@ impl Serving {
                 && let Err(error) = self.poll.add(&listener.socket, Source::Listener(index))
             {
                 crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
+                // All of them are polled again after the pause.
+                self.listeners
+                    .iter_mut()
+                    .for_each(|listener| listener.held = false);
                 self.tell_of_pause();
                 self.pause();
                 return;
