@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
@@ -20,10 +20,10 @@ use super::unfinished;
 use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
-use crate::ipc::inquiry::{self, Inquiry};
+use crate::ipc::inquiry::{self, Inquiry, Told};
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
-use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
+use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say, say_now};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
@@ -267,8 +267,17 @@ impl Inbox {
             thread.command(Command::Inquire(inquiry, sender.clone()));
         }
         drop(sender);
-        while let Ok(connections) = receiver.recv_timeout(LIST_TIMEOUT) {
-            if inquiry::tell(asker, connections, LIST_TIMEOUT).is_err() {
+        loop {
+            let told = match receiver.recv_timeout(LIST_TIMEOUT) {
+                Ok(connections) => inquiry::tell(asker, connections, LIST_TIMEOUT),
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    // A thread stands still: the list is not whole.
+                    let _ = say_now(asker, &Told::Missed, &[]);
+                    return;
+                }
+            };
+            if told.is_err() {
                 return;
             }
         }
