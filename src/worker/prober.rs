@@ -43,6 +43,7 @@ struct Watched {
     service: usize,
     /// In seconds.
     every: u64,
+    /// Those of all entries: two names may have the same address.
     servers: Vec<Upstream>,
     round: Option<Round>,
 }
@@ -68,7 +69,7 @@ impl Prober {
             Some(Watched {
                 service: index,
                 every: service.config.probe?.as_secs().max(1),
-                servers: unique(&service.upstreams),
+                servers: service.upstreams.clone(),
                 round: None,
             })
         });
@@ -145,7 +146,7 @@ impl Prober {
         let lease = began + every.max(timeout.as_secs() + GRACE);
         if watched.round.is_none() && self.row(watched).claim(began, every, lease) {
             let watched = &mut self.watched[index];
-            let mut left = watched.servers.clone();
+            let mut left = unique(&watched.servers);
             left.reverse();
             watched.round = Some(Round {
                 began,
@@ -213,7 +214,8 @@ impl Prober {
     fn finish(&self, index: usize, round: &Round) {
         let watched = &self.watched[index];
         let row = self.row(watched);
-        let servers: Vec<Server> = watched.servers.iter().map(Upstream::server).collect();
+        let servers = unique(&watched.servers);
+        let servers: Vec<Server> = servers.iter().map(Upstream::server).collect();
         let again = |server: &Server| (1..FAILURES).contains(&row.failures(*server));
         let pause = match servers.iter().any(again) {
             true => SOON.min(watched.every),
