@@ -13,6 +13,9 @@ use super::channel::Channel;
 use super::wait::wait;
 use super::words::say_now;
 
+/// The most that all workers may tell, in bytes: several hundred thousand connections. One in wrong hands would go on.
+const MOST: usize = 256 << 20;
+
 /// Connections in one message: it fits into what a socket buffers, whatever their services are called.
 const PART: usize = 64;
 
@@ -57,7 +60,7 @@ pub(crate) struct Connection {
     pub bytes_to_front: u64,
 }
 
-/// Tells the one who asked of these connections; whoever does not read is given up after `patience`.
+/// Tells the one who asked of these connections; one that does not read is given up after `patience`.
 ///
 /// # Errors
 /// That one is gone, or does not read.
@@ -90,13 +93,15 @@ pub(crate) fn tell(
 /// Hears what workers tell, until all have said it. `hear` takes each message.
 ///
 /// # Errors
-/// `TimedOut`: for so long none has said anything, and not all have ended. What is heard is no message of adit's.
+/// `TimedOut`: for so long none has said anything, and not all have ended. What is heard is no message of adit's, or
+/// has no end.
 pub(crate) fn hear_all(
     workers: &Channel,
     patience: Duration,
     mut hear: impl FnMut(Told),
 ) -> io::Result<()> {
     let mut buffer = vec![0; super::words::MAX_WORD];
+    let mut heard = 0;
     loop {
         let mut ready = [PollFd::new(workers.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
@@ -105,7 +110,15 @@ pub(crate) fn hear_all(
         }
         match workers.receive(&mut buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(None) => return Ok(()),
-            Ok(Some(message)) => hear(understood(&buffer[..message.len])?),
+            Ok(Some(message)) => {
+                heard += message.len;
+                if heard > MOST {
+                    return Err(io::Error::other(
+                        "a worker tells of connections without end",
+                    ));
+                }
+                hear(understood(&buffer[..message.len])?);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
