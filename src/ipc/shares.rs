@@ -36,6 +36,8 @@ const TIME_BITS: u32 = 44;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 /// Units of time in a second: 10 µs each.
 const SECOND: u64 = 100_000;
+/// By so much the time of another thread may be ahead.
+const SLACK: u64 = 60 * SECOND;
 
 /// An address, or the /64 of an IPv6 address, with regard to one service: which, cannot be told from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,7 +268,10 @@ impl Shares {
             else {
                 return true;
             };
-            let due = if mine.is_some() { before & TIME } else { 0 };
+            // Nothing that this pace has made is due later: the period was longer, or the clock has gone round.
+            let longest = now.0.saturating_add(period.max(part) + SLACK);
+            let due = mine.map_or(0, |_| before & TIME);
+            let due = if due > longest { 0 } else { due };
             if due > latest {
                 return false;
             }

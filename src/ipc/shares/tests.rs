@@ -127,6 +127,20 @@ fn an_address_may_make_so_many_at_once_and_then_as_time_goes_on() {
 }
 
 #[test]
+fn what_a_longer_period_has_left_is_forgotten() {
+    let all = shares(1);
+    let key = all.key("s", v4(1));
+    let now = Moment(1000 * SECOND);
+    assert!((0..2).all(|_| all.paces_out(key, pace(2, 3600), now)));
+    assert!(!all.paces_out(key, pace(2, 3600), now));
+    let taken = (0..5).filter(|_| all.paces_out(key, pace(2, 10), now));
+    assert_eq!(taken.count(), 2);
+    // Another thread looked at the clock a little earlier.
+    let earlier = Moment(now.0 - SECOND);
+    assert!(!all.paces_out(key, pace(2, 10), earlier));
+}
+
+#[test]
 fn a_million_addresses_free_none_that_has_had_its_share() {
     let all = shares(1);
     let pace = pace(10, 60);
