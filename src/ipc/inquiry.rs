@@ -1,5 +1,5 @@
-//! What workers are asked for one who stands at the control socket, and what they tell that one: straight, over a socket
-//! that came with the question, so that the supervisor reads nothing that a worker has written.
+//! What workers are asked for a client of the control socket, and what they tell it: straight, over a socket that came
+//! with the question. Never in here: a message of theirs to the supervisor.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -28,7 +28,7 @@ pub(crate) enum Inquiry {
     Cut(u64),
 }
 
-/// A message to the one who asked; the end of all copies of the socket is the end of the answer.
+/// A message to the client that asked; the end of all copies of the socket is the end of the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Told {
     /// Connections that the inquiry concerns.
@@ -60,10 +60,10 @@ pub(crate) struct Connection {
     pub bytes_to_front: u64,
 }
 
-/// Tells the one who asked of these connections; one that does not read is given up after `patience`.
+/// Tells the client that asked of these connections; one that does not read is given up after `patience`.
 ///
 /// # Errors
-/// That one is gone, or does not read.
+/// It is gone, or does not read.
 pub(crate) fn tell(
     asker: &Channel,
     connections: Vec<Connection>,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_and_who_does_not_tell_are_given_up() {
+    fn a_side_that_does_not_read_or_tell_is_given_up() {
         let (ours, theirs) = sockets().unwrap();
         let theirs = Channel::from(theirs);
         let briefly = Duration::from_millis(50);

@@ -1,7 +1,7 @@
 //! What a command may ask of the supervisor at the control socket, beyond its status: one message, and one document back.
 //!
 //! A client that wants more than the status has a name of its own before it connects (unix(7), autobind). So the
-//! supervisor knows at once whom it answers and whom it hears; an older supervisor answers with its status, and hears
+//! supervisor knows at once which client it hears and which it answers; an older one answers with its status, and hears
 //! nothing.
 
 use std::io;
@@ -91,7 +91,7 @@ mod tests {
     use std::os::unix::net::{UnixListener, UnixStream};
 
     #[test]
-    fn who_has_a_request_has_a_name_and_who_asks_for_the_status_has_none() {
+    fn a_client_with_a_request_has_a_name_and_one_that_asks_for_the_status_has_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control");
         let listener = UnixListener::bind(&path).unwrap();

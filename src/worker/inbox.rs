@@ -259,7 +259,7 @@ impl Inbox {
         }
     }
 
-    /// Tells the one who asks what every thread knows. That one is not waited for long: it may be stopped, and the
+    /// Tells the client that asks what every thread knows. It is not waited for long: it may be stopped, and the
     /// master's next word waits.
     fn inquire(&self, inquiry: Inquiry, asker: &Channel) {
         let (sender, receiver) = unbounded();
