@@ -110,6 +110,7 @@ impl Session {
             "hold: the server is not there; the program is held, and the next try is in {seconds} s"
         );
         self.common.greeting.clear();
+        self.common.counted = None;
         let life = std::mem::replace(&mut self.life, Life::Between);
         if let Life::Joined(pair, _) = &life {
             // The next one has the same key.
