@@ -94,7 +94,7 @@ impl Known {
             "/health" => {
                 let (status, body) = match health {
                     Ok(()) => (Status::Ok, "ok\n".to_owned()),
-                    Err(why) => (Status::Unavailable, why + "\n"),
+                    Err(why) => (Status::Unavailable, format!("{why}\n")),
                 };
                 http::answer(status, TEXT, "", &body, request.head)
             }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::exposition::{Seen, open_connections};
+use super::health::Ill;
 use crate::base64;
 use crate::incidents::Ledger;
 use crate::ipc::scoreboard::Counts;
@@ -54,7 +55,7 @@ fn hash(element: &str) -> String {
 pub(super) struct View<'a> {
     pub seen: Seen<'a>,
     /// What /health says.
-    pub health: Result<(), String>,
+    pub health: Result<(), Ill>,
     /// What went wrong, by service.
     pub failures: BTreeMap<String, Ledger>,
     /// Where the kernel tells them.

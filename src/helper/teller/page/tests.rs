@@ -11,7 +11,7 @@ const NOW: u64 = 1_795_513_570;
 const DAY: u64 = 24 * 3600;
 
 /// Two services of one generation; the second's certificates end when `ends` says.
-fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
+fn shown(ends: [u64; 2], health: Result<(), Ill>, waiting: u32) -> String {
     shown_with(
         ends,
         health,
@@ -23,7 +23,7 @@ fn shown(ends: [u64; 2], health: Result<(), String>, waiting: u32) -> String {
 /// With what failed, of the first service and of adit itself.
 fn shown_with(
     ends: [u64; 2],
-    health: Result<(), String>,
+    health: Result<(), Ill>,
     waiting: u32,
     [failed, own]: [Ledger; 2],
 ) -> String {
@@ -112,12 +112,21 @@ fn it_says_first_whether_all_is_well() {
         "the worst first"
     );
     assert!(past.contains("[mail] has more clients waiting at 127.0.0.1:143"));
-    let ill = shown([0, 0], Err("no <master> serves".to_owned()), 0);
+    let why = "no <master> serves".to_owned();
+    let ill = shown([0, 0], Err(Ill::NotServing(why)), 0);
     assert!(ill.contains("✗ Something does not work.</h1>"), "{ill}");
     assert!(ill.contains("adit takes no connections now: no &lt;master&gt; serves."));
     assert!(
         !ill.contains("<h2>Certificates</h2>"),
         "there are none: {ill}"
+    );
+    let why = "no server answers probes: [mail]".to_owned();
+    let cut_off = shown([0, 0], Err(Ill::CutOff(why)), 0);
+    assert!(
+        cut_off.contains(
+            "adit takes connections, and some lead nowhere: no server answers probes: [mail]."
+        ),
+        "{cut_off}"
     );
 }
 

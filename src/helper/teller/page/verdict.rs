@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::View;
 use super::html::Html;
+use crate::helper::teller::health::Ill;
 use crate::incidents::{Cause, Group, Incident};
 use crate::ipc::scoreboard::ReadOnlyBoard;
 use crate::status::Utc;
@@ -39,15 +40,7 @@ pub(super) struct Verdict {
 impl Verdict {
     pub(super) fn of(view: &View<'_>) -> Verdict {
         let mut advice = Vec::new();
-        if let Err(why) = &view.health {
-            advice.push(Advice {
-                bad: true,
-                what: format!("adit takes no connections now: {why}."),
-                remedy: "If it has just been started, wait a moment. If this stays, adit's log says why: \
-                         `journalctl -u adit`, or the file that `output` names."
-                    .to_owned(),
-            });
-        }
+        advice.extend(view.health.as_ref().err().map(ill));
         advice.extend(failures(view));
         advice.extend(refused_reload(view));
         advice.extend(certificates(view));
@@ -112,6 +105,27 @@ pub(super) fn with_commands(html: &mut Html, text: &str) {
             1 => html.markup("<code>").text(part).markup("</code>"),
             _ => html.text(part),
         };
+    }
+}
+
+/// What /health complains of.
+fn ill(ill: &Ill) -> Advice {
+    let (what, remedy) = match ill {
+        Ill::NotServing(why) => (
+            format!("adit takes no connections now: {why}."),
+            "If it has just been started, wait a moment. If this stays, adit's log says why: \
+             `journalctl -u adit`, or the file that `output` names.",
+        ),
+        Ill::CutOff(why) => (
+            format!("adit takes connections, and some lead nowhere: {why}."),
+            "See whether the servers run, and whether this machine reaches them; adit's log says why each \
+             probe failed.",
+        ),
+    };
+    Advice {
+        bad: true,
+        what,
+        remedy: remedy.to_owned(),
     }
 }
 
