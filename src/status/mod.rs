@@ -286,9 +286,7 @@ impl ServiceStatus {
             connect: Vec::new(),
             upstream: None,
             certificates: Vec::new(),
-            active: (0..board.workers())
-                .map(|worker| board.service(worker, index).active().load(Relaxed))
-                .sum(),
+            active: board.active(index),
             accepted: counts.accepted,
             handshakes_new: counts.handshakes_new,
             handshakes_resumed: counts.handshakes_resumed,

@@ -212,7 +212,10 @@ fn about_adit(page: &mut Page, seen: &Seen<'_>) {
     }
     let draining = picture.generations.iter().filter(|g| !g.serves);
     let boards = draining.filter_map(|generation| seen.boards.get(&generation.number));
-    let left: u64 = boards.map(ReadOnlyBoard::connections).sum();
+    // What workers write may be any number.
+    let left = boards
+        .map(ReadOnlyBoard::connections)
+        .fold(0, u64::saturating_add);
     page.gauge(
         "adit_draining_connections",
         "Open connections of generations that serve no more.",
@@ -433,7 +436,8 @@ pub(super) fn open_connections<'a>(seen: &Seen<'a>) -> BTreeMap<&'a str, u64> {
         for (index, name) in generation.services.iter().enumerate() {
             let board = seen.boards.get(&generation.number);
             let active = board.map_or(0, |board| board.active(index));
-            *open.entry(name).or_default() += active;
+            let sum = open.entry(name).or_default();
+            *sum = sum.saturating_add(active);
         }
     }
     open

@@ -15,8 +15,8 @@ pub(super) fn about_servers(page: &mut Page, seen: &Seen<'_>) {
         let tally = board.tally(index);
         if tally.probed > 0 {
             let sum = all.entry(name).or_default();
-            sum.probed += tally.probed;
-            sum.ejected += tally.ejected;
+            sum.probed = sum.probed.saturating_add(tally.probed);
+            sum.ejected = sum.ejected.saturating_add(tally.ejected);
         }
     }
     let mut probed = page.gauge("adit_service_upstreams", "Servers that probes look at.");

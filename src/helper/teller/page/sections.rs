@@ -225,17 +225,19 @@ fn processes(html: &mut Html, view: &View<'_>) {
         if alive < workers.len() {
             html.markup(" of ").text(workers.len());
         }
-        let died: u64 = workers
+        // What workers write may be any number.
+        let died = workers
             .iter()
             .map(|worker| worker.starts.saturating_sub(1))
-            .sum();
+            .fold(0, u64::saturating_add);
         if died > 0 {
             html.markup("<small>")
                 .text(Count(died, "restart"))
                 .markup("</small>");
         }
         html.markup("<td class=\"n\" data-is=\"Connections\">");
-        html.text(workers.iter().map(|worker| worker.active).sum::<u64>());
+        let open = workers.iter().map(|worker| worker.active);
+        html.text(open.fold(0, u64::saturating_add));
         html.markup("</tr>");
     }
     html.markup("</tbody></table><p>Reloads: ")

@@ -51,7 +51,9 @@ impl Verdict {
         Verdict {
             advice,
             services: view.seen.picture.services.len(),
-            open: boards.map(ReadOnlyBoard::connections).sum(),
+            open: boards
+                .map(ReadOnlyBoard::connections)
+                .fold(0, u64::saturating_add),
         }
     }
 
