@@ -283,7 +283,7 @@ fn lost_stream(global: &Global) -> Option<Diagnostic> {
     if global.foreground != Foreground::No || !crate::log::is_standard_stream(output) {
         return None;
     }
-    let text = "adit goes into the background, where no one reads its standard output any more";
+    let text = "adit goes into the background, where nothing reads its standard output any more";
     let origin = global.origins.get("output");
     let warning = Diagnostic::new(Severity::Warning, origin, text);
     Some(warning.help("stay: `foreground = quiet`; or name a file"))

@@ -104,7 +104,7 @@ pub(super) static OPTIONS: &[OptionDef] = &[
     }),
 ];
 
-/// `metricsAllow` where nobody but this machine can ask.
+/// `metricsAllow` where no other machine can ask.
 pub(super) fn without_effect(global: &Global) -> Option<(&'static str, Fault)> {
     if global.metrics_allow.is_empty() {
         return None;
