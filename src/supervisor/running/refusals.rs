@@ -2,6 +2,7 @@
 
 use super::Supervisor;
 use crate::incidents::{Cause, Diagnosis, Incident};
+use crate::supervisor::decider::Why;
 use crate::supervisor::decider::note::Note;
 
 /// Where nothing better is known.
@@ -9,16 +10,23 @@ const REMEDY: &str =
     "see the log from that time on, and `adit check`; the running configuration stays in force";
 
 impl Supervisor {
-    /// Why the reload under way comes to nothing, unless that is known.
+    /// Why the reload under way comes to nothing, unless that is known. What another master fails by, which is to
+    /// replace a dead one, is no reload's reason.
     pub(super) fn is_refused_by(&mut self, diagnosis: impl FnOnce() -> Diagnosis) {
-        self.refusal.get_or_insert_with(diagnosis);
+        let mut pending = self.pending.iter();
+        if pending.any(|pending| pending.why == Why::Reload) {
+            self.refusal.get_or_insert_with(diagnosis);
+        }
     }
 
     /// Follows a reload by what the log is told of it.
     pub(super) fn follow(&mut self, note: &Note) {
         match note {
-            Note::DiedLoading { .. } | Note::TooSlow(_) | Note::CannotTakeOver(_) => {
+            Note::DiedLoading { .. } | Note::TooSlow(_) => {
                 self.is_refused_by(|| Diagnosis::new(Cause::Reload, note.to_string(), REMEDY));
+            }
+            Note::CannotTakeOver(_) => {
+                self.refusal = Some(Diagnosis::new(Cause::Reload, note.to_string(), REMEDY));
             }
             Note::RunningGoesOn | Note::OldBinaryGoesOn => {
                 let refusal = self.refusal.take().or_else(|| self.said_by_candidate());

@@ -56,7 +56,7 @@ impl Rehearsal {
 
 /// What a transition has made so far.
 pub(super) struct Pending {
-    why: Why,
+    pub(super) why: Why,
     config: Rc<Config>,
     change: Option<Change>,
     prepared: Option<Prepared>,
@@ -190,7 +190,9 @@ impl Supervisor {
         let (config, change) = match queried {
             Ok(queried) => queried,
             Err(refusal) => {
-                self.refusal = Some(refusal);
+                if why == Why::Reload {
+                    self.refusal = Some(refusal);
+                }
                 return Event::NotQueried;
             }
         };
