@@ -121,17 +121,7 @@ impl Listeners {
                 continue;
             }
             let before = prepared.wanted.len();
-            let mut errors = Vec::new();
-            for (nth, address) in addresses.iter().enumerate() {
-                match self.prepare_one(&mut prepared, config, index, nth, address) {
-                    Ok(()) => {
-                        if let Some((_, key, listening)) = prepared.wanted.last() {
-                            foreign::admit(config, index, key, &listening.socket, log);
-                        }
-                    }
-                    Err(error) => errors.push(error),
-                }
-            }
+            let errors = self.prepare_all(&mut prepared, config, index, addresses, log);
             if addresses.is_empty() {
                 // Its clients come through its primary, or it has a program in their place.
                 if service.virtual_host.is_some() {
@@ -157,6 +147,29 @@ impl Listeners {
             return Err(Logged);
         }
         Ok(prepared)
+    }
+
+    /// Binds what is new of a service's addresses; those that cannot be bound.
+    fn prepare_all(
+        &self,
+        prepared: &mut Prepared,
+        config: &Config,
+        index: usize,
+        addresses: &[Accept],
+        log: &Log,
+    ) -> Vec<BindError> {
+        let mut errors = Vec::new();
+        for (nth, address) in addresses.iter().enumerate() {
+            match self.prepare_one(prepared, config, index, nth, address) {
+                Ok(()) => {
+                    if let Some((_, key, listening)) = prepared.wanted.last() {
+                        foreign::admit(config, index, key, &listening.socket, log);
+                    }
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        errors
     }
 
     fn prepare_one(

@@ -10,6 +10,7 @@ use super::{Key, Listeners, Prepared, Served};
 use crate::config::Config;
 use crate::ipc::retire;
 use crate::ipc::words::Accept;
+use crate::log::Log;
 
 /// Services that nothing is accepted for.
 #[derive(Debug, Default)]
@@ -53,6 +54,11 @@ impl Listeners {
         addresses
     }
 
+    /// Whether this program has put a configuration into force; right after an exec it has not.
+    pub(in crate::supervisor) fn know_services(&self) -> bool {
+        !self.drained.accept.is_empty()
+    }
+
     /// Whether a service was drained.
     pub(in crate::supervisor) fn is_drained(&self, name: &str) -> bool {
         self.drained.has(name)
@@ -78,7 +84,9 @@ impl Listeners {
         name: &str,
     ) -> Result<usize, Untouched> {
         let never = |text: String| Err(Untouched::Never(text));
-        let Some(index) = config.services.iter().position(|s| s.name == name) else {
+        let all = config.services.iter().enumerate();
+        let mut of_that_name = all.filter(|(_, service)| service.name == name);
+        let Some((index, _)) = of_that_name.next() else {
             let names = config.services.iter().map(|s| format!("[{}]", s.name));
             let names: Vec<String> = names.collect();
             return never(format!(
@@ -89,6 +97,11 @@ impl Listeners {
         if self.drained.has(name) {
             return never(format!(
                 "[{name}] is drained already (`adit drain --undo {name}` takes that back)"
+            ));
+        }
+        if of_that_name.next().is_some() {
+            return never(format!(
+                "several services are called [{name}] (give each a name of its own, and reload)"
             ));
         }
         if !self.served.iter().any(|served| served.service == index) {
@@ -128,7 +141,8 @@ impl Listeners {
         Ok(index)
     }
 
-    /// Binds the addresses of a drained service again; its index, and what the master is to be given.
+    /// Binds the addresses of a drained service again; its index, and what the master is to be given. As in
+    /// [`Listeners::prepare`] an address that cannot be bound is logged, and skipped if there is another.
     ///
     /// # Errors
     /// It was not drained; no address can be bound.
@@ -136,6 +150,7 @@ impl Listeners {
         &mut self,
         config: &Config,
         name: &str,
+        log: &Log,
     ) -> Result<(usize, Vec<BorrowedFd<'_>>), Untouched> {
         if !self.drained.names.remove(name) {
             let text = format!("[{name}] is not drained (`adit status` says which are)");
@@ -154,12 +169,8 @@ impl Listeners {
             accept: Vec::new(),
             made: Vec::new(),
         };
-        let mut errors = Vec::new();
-        for (nth, address) in accept.iter().enumerate() {
-            if let Err(error) = self.prepare_one(&mut prepared, config, index, nth, address) {
-                errors.push(error.to_string());
-            }
-        }
+        let errors = self.prepare_all(&mut prepared, config, index, &accept, log);
+        let mut errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         if !prepared.wanted.is_empty()
             && let Err(text) = self.listen(&prepared)
         {
@@ -174,6 +185,9 @@ impl Listeners {
                 errors.join("; ")
             );
             return Err(Untouched::NotNow(text));
+        }
+        for error in &errors {
+            crate::notice!(log, "Binding service [{name}] to {error}");
         }
         let mut keys = Vec::new();
         for (service, key, listening) in prepared.wanted {

@@ -86,8 +86,9 @@ impl Supervisor {
 
     /// Accepts nothing more for a service.
     fn drain_service(&mut self, name: &str) -> Reply {
-        let Some(master) = self.master_to_change() else {
-            return not_now();
+        let master = match self.master_to_change() {
+            Ok(master) => master,
+            Err(reply) => return reply,
         };
         let index = match self.listeners.drain(&self.config, name) {
             Ok(index) => index,
@@ -109,11 +110,12 @@ impl Supervisor {
 
     /// Accepts for a drained service again.
     fn take_service_back(&mut self, name: &str) -> Reply {
-        let Some(master) = self.master_to_change() else {
-            return not_now();
+        let master = match self.master_to_change() {
+            Ok(master) => master,
+            Err(reply) => return reply,
         };
-        let config = Rc::clone(&self.config);
-        match self.listeners.take_back(&config, name) {
+        let (config, log) = (Rc::clone(&self.config), self.log);
+        match self.listeners.take_back(&config, name, &log) {
             Err(untouched) => return reply_of(untouched),
             Ok((index, sockets)) => {
                 let word = ToMaster::Listeners(vec![index; sockets.len()]);
@@ -131,13 +133,25 @@ impl Supervisor {
     }
 
     /// The master that serves, while no other is about to take its place with listeners that it was given already.
-    fn master_to_change(&self) -> Option<u64> {
+    ///
+    /// # Errors
+    /// What is to be answered where there is none.
+    fn master_to_change(&self) -> Result<u64, Reply> {
         let is_settled = !self.decider.is_reloading()
             && self.pending.is_none()
             && self.masters.unborn().is_empty();
-        let serving = self.decider.serving().filter(|_| is_settled)?;
-        let master = self.masters.get(serving)?;
-        (master.hears && master.can_be_asked).then_some(serving)
+        let serving = self.decider.serving().filter(|_| is_settled);
+        let hears = |master: &&Generation| master.hears && master.can_be_asked;
+        let there = serving.filter(|serving| self.masters.get(*serving).filter(hears).is_some());
+        let master = there.ok_or_else(|| Reply::Later("a generation is being started".to_owned()));
+        match self.listeners.know_services() {
+            true => master,
+            // The master that serves may have others, or the same ones in another order.
+            false => master.and(Err(Reply::Refused(
+                "since the upgrade no configuration has come into force: the log says why (mend it, and `adit reload`)"
+                    .to_owned(),
+            ))),
+        }
     }
 
     /// A word that a master must not miss: another would begin with what is in force.
@@ -148,10 +162,6 @@ impl Supervisor {
             master.kill();
         }
     }
-}
-
-fn not_now() -> Reply {
-    Reply::Later("a generation is being started".to_owned())
 }
 
 fn reply_of(untouched: Untouched) -> Reply {
