@@ -33,7 +33,8 @@ pub(super) fn page(date: &str) -> String {
     page.text(
         "`exec` with `accept` starts a program for each connection; `exec` with `connect` starts one when adit starts, \
          whose words go to the server. It has a socket as descriptors 0 and 1, without `foreground` as 2 too, and in its environment \
-         REMOTE_HOST, REMOTE_PORT and, where the client has shown a certificate, SSL_CLIENT_DN and SSL_CLIENT_I_DN. \
+         REMOTE_HOST, REMOTE_PORT and, where the client has shown a certificate, SSL_CLIENT_DN and SSL_CLIENT_I_DN; \
+         options that were given as variables (`ADIT_*`) are not in it, since they may be secrets. \
          A program may trust these two only where the service verifies by `verifyChain` or `verifyPeer`: else a client writes \
          them itself. With `retry` the program must end at the end of its input: adit starts the next one after the session, and \
          does not end the last. \

@@ -1,7 +1,9 @@
-//! A program's environment: adit's own, `setEnv`, and what stunnel tells of the session.
+//! A program's environment: adit's own, `setEnv`, and what stunnel tells of the session. Never in here: an option of
+//! adit's.
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use super::message::Request;
 
@@ -23,6 +25,9 @@ const OURS: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
+/// What begins so is an option of adit's, perhaps a secret one.
+const OPTIONS: &[u8] = b"ADIT_";
+
 /// What every program gets: the environment of this process, and what `setEnv` adds or replaces.
 pub(super) fn common(set: &[(String, String)]) -> Vec<(OsString, OsString)> {
     over(env::vars_os(), set)
@@ -35,7 +40,9 @@ fn over(
     let is_kept = |name: &OsString| {
         let others = OF_SESSION.iter().chain(&OURS);
         let replaced = set.iter().any(|(set, _)| name.as_os_str() == set.as_str());
-        !replaced && !others.into_iter().any(|other| name.as_os_str() == *other)
+        !replaced
+            && !name.as_bytes().starts_with(OPTIONS)
+            && !others.into_iter().any(|other| name.as_os_str() == *other)
     };
     let mut all: Vec<_> = inherited.filter(|(name, _)| is_kept(name)).collect();
     all.extend(set.iter().map(|(name, value)| (name.into(), value.into())));
@@ -70,6 +77,7 @@ mod tests {
             pair("REMOTE_HOST", "192.0.2.66"),
             pair("SSL_CLIENT_DN", "CN=root"),
             pair("NOTIFY_SOCKET", "/run/n"),
+            pair("ADIT_SERVICE_MAIL_PROTOCOL_PASSWORD", "secret"),
         ];
         let set = [
             ("TZ".to_owned(), "UTC".to_owned()),
