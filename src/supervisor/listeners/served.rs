@@ -84,9 +84,7 @@ impl Listeners {
         name: &str,
     ) -> Result<usize, Untouched> {
         let never = |text: String| Err(Untouched::Never(text));
-        let all = config.services.iter().enumerate();
-        let mut of_that_name = all.filter(|(_, service)| service.name == name);
-        let Some((index, _)) = of_that_name.next() else {
+        let Some(index) = config.services.iter().position(|s| s.name == name) else {
             let names = config.services.iter().map(|s| format!("[{}]", s.name));
             let names: Vec<String> = names.collect();
             return never(format!(
@@ -97,11 +95,6 @@ impl Listeners {
         if self.drained.has(name) {
             return never(format!(
                 "[{name}] is drained already (`adit drain --undo {name}` takes that back)"
-            ));
-        }
-        if of_that_name.next().is_some() {
-            return never(format!(
-                "several services are called [{name}] (give each a name of its own, and reload)"
             ));
         }
         if !self.served.iter().any(|served| served.service == index) {

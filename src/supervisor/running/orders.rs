@@ -140,18 +140,18 @@ impl Supervisor {
         let is_settled = !self.decider.is_reloading()
             && self.pending.is_none()
             && self.masters.unborn().is_empty();
-        let serving = self.decider.serving().filter(|_| is_settled);
-        let hears = |master: &&Generation| master.hears && master.can_be_asked;
-        let there = serving.filter(|serving| self.masters.get(*serving).filter(hears).is_some());
-        let master = there.ok_or_else(|| Reply::Later("a generation is being started".to_owned()));
-        match self.listeners.know_services() {
-            true => master,
+        if is_settled && !self.listeners.know_services() {
             // The master that serves may have others, or the same ones in another order.
-            false => master.and(Err(Reply::Refused(
+            return Err(Reply::Refused(
                 "since the upgrade no configuration has come into force: the log says why (mend it, and `adit reload`)"
                     .to_owned(),
-            ))),
+            ));
         }
+        let hears = |master: &&Generation| master.hears && master.can_be_asked;
+        let serving = self.decider.serving().filter(|_| is_settled);
+        let master = serving.and_then(|number| self.masters.get(number));
+        let master = master.filter(hears).map(|master| master.number);
+        master.ok_or_else(|| Reply::Later("a generation is being started".to_owned()))
     }
 
     /// A word that a master must not miss: another would begin with what is in force.
