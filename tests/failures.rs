@@ -226,8 +226,14 @@ fn reloads_that_fail_and_certificates_that_end_are_told_too() {
     adit.reload_refused(&["no-such.pem"]);
     own(2, "no-such.pem", "");
 
-    let mut command = std::process::Command::new(program());
     let control = adit.plan.folder().join("control");
+    let mut command = std::process::Command::new(program());
+    let plain = command.args(["status", "--control"]).arg(&control);
+    let answer = plain.output().expect("adit status");
+    let answer = String::from_utf8(answer.stdout).expect("text");
+    assert!(answer.contains("Warning: the reload of "), "{answer}");
+    assert!(answer.contains("no-such.pem"), "{answer}");
+    let mut command = std::process::Command::new(program());
     let asked = command
         .args(["status", "--failures", "--control"])
         .arg(control);

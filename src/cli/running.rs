@@ -124,7 +124,8 @@ impl fmt::Display for NotFound {
         match self {
             Self::NoSocket => f.write_str(
                 "no control socket to ask: the configuration has an empty `control`, or adit runs \
-                 as a user without a folder for sockets (give `control = /path`, and restart adit)",
+                 as a user without a folder for sockets (give `control = /path`, and restart adit); an \
+                 adit of root's is asked as root",
             ),
             Self::Unanswered(path, error) => Unanswered(path, error).fmt(f),
             Self::Another(another) => another.fmt(f),

@@ -314,7 +314,9 @@ fn fault_of(cause: Cause, with: Option<Side>) -> Option<Fault> {
             Cause::NotTls | Cause::BrokenTls | Cause::Alert | Cause::Vanished | Cause::TimedOut,
             _,
         ) => with.map(Fault::of),
-        (Cause::ClientDialogue | Cause::ClientEncrypts, _) => Some(Fault::Client),
+        (Cause::ClientDialogue | Cause::ClientEncrypts | Cause::BalancerHeader, _) => {
+            Some(Fault::Client)
+        }
         (Cause::LocalPassword | Cause::Password | Cause::ProgramLogin, _) => Some(Fault::Client),
         (_, G::ClientCertificate) => Some(Fault::Client),
         (Cause::Program, _) => Some(Fault::Administrator),

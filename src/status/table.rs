@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::fit::{Column, GAP, Width, lines, say};
 use super::services::{first_end, services};
-use super::{GenerationStatus, Status, Utc, WorkerStatus, now};
+use super::{FailureStatus, GenerationStatus, Status, Utc, WorkerStatus, now};
+use crate::incidents::Cause;
 
 impl Status {
     /// For people, in lines of that width.
@@ -52,6 +53,17 @@ impl Status {
             ));
         }
         let serving = self.generations.iter().find(|g| g.state == "serving");
+        let since = serving.map_or(0, |generation| generation.since);
+        let refused = |failure: &&FailureStatus| failure.cause == Cause::Reload;
+        if let Some(reload) = self.failures.iter().find(refused)
+            && reload.last > since
+        {
+            let reason = reload.reason.escape_debug();
+            line(&format!(
+                "Warning: the reload of {} failed, and the configuration before is in force: {reason}",
+                Utc(reload.last)
+            ));
+        }
         if let Some(end) = serving.and_then(|g| first_end(&g.services, now, width)) {
             line(&end);
         }

@@ -59,7 +59,7 @@ check "every crate in the binary has its licence told" bash -c "
     cd '$packaging/..' && cargo tree --locked -e normal,no-proc-macro --prefix none --no-dedupe -f '{p}' |
     awk '\$1 != \"adit\" { sub(/^v/, \"\", \$2); print \"Files: vendor/\" \$1 \"-\" \$2 \"/*\" }' | sort -u |
     while read -r line; do grep -qxF \"\$line\" '$unpacked/usr/share/doc/adit/copyright' || { echo \"\$line\"; exit 1; }; done"
-for guide in mail-programs old-programs; do
+for guide in mail-programs old-programs status failures logs metrics more-machines oauth; do
     check "the package has $guide.md" cmp "$packaging/../docs/$guide.md" "$unpacked/usr/share/doc/adit/$guide.md"
 done
 sbom=$unpacked/usr/share/doc/adit/adit.cdx.json

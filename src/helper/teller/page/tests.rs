@@ -149,7 +149,7 @@ fn what_fails_of_late_is_told_first_and_again_and_again_does_not_work() {
     let expired = |ago| incident(Cause::ServerCertificateExpired, ago);
     let once = page(&[expired(60)], &[]);
     let told = "[mail] The server&#39;s certificate has expired, or is not valid yet: it &lt;expired&gt; on Monday.\
-                </em><small>tell the provider, or <code>adit add --force</code></small>";
+                </em><small>Tell the provider, or <code>adit add --force</code>.</small>";
     assert!(
         once.contains("one thing needs a look") && once.contains(told),
         "{once}"
@@ -165,6 +165,11 @@ fn what_fails_of_late_is_told_first_and_again_and_again_does_not_work() {
     assert!(long_ago.contains("All is well") && long_ago.contains("What failed last"));
     let stranger = page(&[incident(Cause::ClientCertificateMissing, 1)], &[]);
     assert!(stranger.contains("All is well"), "{stranger}");
+    let limited = page(&[2, 1, 0].map(|ago| incident(Cause::Limit, ago)), &[]);
+    assert!(limited.contains("one thing needs a look"), "{limited}");
+    // Renewed since, as what is shown now tells.
+    let renewed = page(&[incident(Cause::CertificateEnds, 1)], &[]);
+    assert!(renewed.contains("All is well"), "{renewed}");
     // The generation that serves is a minute old.
     let refused = page(&[], &[incident(Cause::Reload, 30)]);
     assert!(refused.contains("The configuration was changed and is not in force: it &lt;"));

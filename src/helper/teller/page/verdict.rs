@@ -131,6 +131,20 @@ fn ill(ill: &Ill) -> Advice {
     }
 }
 
+/// Words of the log as a sentence: with a capital letter and a full stop, where it has words at all.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    let stop = match text.is_empty() || text.ends_with(['.', '!', '?']) {
+        true => "",
+        false => ".",
+    };
+    first
+        .chain(letters.as_str().chars())
+        .chain(stop.chars())
+        .collect()
+}
+
 /// The day of a moment, in UTC.
 fn day(at: u64) -> String {
     let text = Utc(at).to_string();
@@ -219,15 +233,21 @@ fn failures(view: &View<'_>) -> Vec<Advice> {
         let mut told: Vec<Cause> = Vec::new();
         for incident in &late {
             let cause = incident.cause;
-            if !matters(cause) || told.contains(&cause) {
+            // How long a certificate lasts is told from what is shown now.
+            if !matters(cause) || cause == Cause::CertificateEnds || told.contains(&cause) {
                 continue;
             }
             told.push(cause);
             let same = late.iter().filter(|other| other.cause == cause).count();
             let advice = Advice {
-                bad: same >= OFTEN,
-                what: format!("[{service}] {}: {}.", cause.title(), incident.reason),
-                remedy: incident.remedy.clone(),
+                // A limit does what it is for.
+                bad: same >= OFTEN && cause != Cause::Limit,
+                what: sentence(&format!(
+                    "[{service}] {}: {}",
+                    cause.title(),
+                    incident.reason
+                )),
+                remedy: sentence(&incident.remedy),
             };
             all.push((incident.at, advice));
         }
@@ -245,11 +265,11 @@ fn refused_reload(view: &View<'_>) -> Option<Advice> {
     let last = refused.next()?;
     (last.at / 1000 > serving.since).then(|| Advice {
         bad: false,
-        what: format!(
-            "The configuration was changed and is not in force: {}.",
+        what: sentence(&format!(
+            "The configuration was changed and is not in force: {}",
             last.reason
-        ),
-        remedy: last.remedy.clone(),
+        )),
+        remedy: sentence(&last.remedy),
     })
 }
 
