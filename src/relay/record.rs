@@ -253,7 +253,11 @@ impl Common {
         let upstream = record.upstream.as_ref();
         fields.extend(upstream.map(|upstream| match upstream {
             Upstream::Tcp(address, _) => ("upstream", Value::Shown(address)),
-            Upstream::Unix(_) => ("upstream", Value::Shown(upstream)),
+            // As a text, which is quoted where a space is in it.
+            Upstream::Unix(path) => {
+                let path = path.to_str().map(Value::Text);
+                ("upstream", path.unwrap_or(Value::Shown(upstream)))
+            }
         }));
         let host = self.upstream.as_deref().filter(|name| is_name(name));
         fields.extend(host.map(|host| ("upstream_name", Value::Text(host))));
