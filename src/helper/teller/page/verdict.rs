@@ -263,7 +263,7 @@ fn refused_reload(view: &View<'_>) -> Option<Advice> {
     let own = view.seen.picture.own_incidents.recent.iter();
     let mut refused = own.filter(|one| one.cause == Cause::Reload);
     let last = refused.next()?;
-    (last.at / 1000 > serving.since).then(|| Advice {
+    (last.at / 1000 >= serving.since).then(|| Advice {
         bad: false,
         what: sentence(&format!(
             "The configuration was changed and is not in force: {}",
