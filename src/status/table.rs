@@ -56,7 +56,7 @@ impl Status {
         let since = serving.map_or(0, |generation| generation.since);
         let refused = |failure: &&FailureStatus| failure.cause == Cause::Reload;
         if let Some(reload) = self.failures.iter().find(refused)
-                        && reload.last > since            && reload.last > since reload.last >= since
+            && reload.last >= since
         {
             let reason = reload.reason.escape_debug();
             line(&format!(
