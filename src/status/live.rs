@@ -112,7 +112,11 @@ fn head(now: &Status, columns: usize) -> Vec<String> {
     let generations: Vec<String> = generations.collect();
     let reloads = now.reloads;
     let mut lines = vec![
-        format!("adit {}, supervisor {}{file}", now.version, now.pid),
+        format!(
+            "adit {}, supervisor {}{file}",
+            now.version.escape_debug(),
+            now.pid
+        ),
         format!(
             "{}; {} reload(s), {} refused{}",
             Utc(now.at),

@@ -76,7 +76,8 @@ fn sentences(service: &ServiceStatus, now: u64) -> Vec<String> {
     all.extend(probes(service));
     let certificates = service.certificates.iter();
     all.extend(certificates.map(|one| {
-        let text = format!("certificate for {}: {}", one.shown_to, left(one, now));
+        let to = one.shown_to.escape_debug();
+        let text = format!("certificate for {to}: {}", left(one, now));
         warned_of(one, now, text)
     }));
     all.extend(rarities(service));

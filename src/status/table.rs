@@ -35,7 +35,8 @@ impl Status {
     /// What concerns all generations.
     fn head(&self, text: &mut String, now: u64, width: Width) {
         let mut line = |sentence: &str| say(text, 0, sentence, width);
-        line(&format!("adit {}, supervisor {}", self.version, self.pid));
+        let version = self.version.escape_debug();
+        line(&format!("adit {version}, supervisor {}", self.pid));
         if let Some(file) = &self.file {
             let file = file.display().to_string();
             line(&format!("Configuration: {}", file.escape_debug()));
