@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long what cannot be done now is asked for again, and the pause before it is.
 const LATER: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
+/// Messages of workers that are kept: a million connections. One in wrong hands may send them without end.
+const MAX_PARTS: u32 = 1 << 14;
 /// The longest answer, in bytes.
 const MAX_REPLY: u64 = 64 << 20;
 
@@ -180,10 +182,13 @@ fn inquire(socket: &Path, inquiry: Inquiry) -> Result<Listed, OrderError> {
         complete: true,
         ..Listed::default()
     };
-    let mut missed = false;
+    let (mut parts, mut missed) = (0, false);
     let heard = inquiry::hear_all(&workers, PATIENCE, |told| match told {
-        Told::Connections(part) => list.connections.extend(part),
-        Told::Missed => missed = true,
+        Told::Connections(part) if parts < MAX_PARTS => {
+            parts += 1;
+            list.connections.extend(part);
+        }
+        Told::Connections(_) | Told::Missed => missed = true,
     });
     if let Err(error) = heard {
         complain(format_args!("a worker's answer: {}", Reason(&error)));
