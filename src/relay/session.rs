@@ -52,6 +52,8 @@ pub(crate) struct Session {
     waiting: Option<Box<Talking>>,
     /// It is over, and what is to be waited for before its sockets are closed.
     parting: Option<Parting>,
+    /// See [`Session::has_settled`]: it stays so.
+    settled: bool,
 }
 
 impl Session {
@@ -93,6 +95,7 @@ impl Session {
             next: 0,
             waiting: None,
             parting: None,
+            settled: false,
         };
         if let Err(error) = added {
             error!(log, "epoll_ctl: {}", log::Reason(&error));
@@ -197,34 +200,32 @@ impl Session {
             | Life::Leaving(..) => None,
         };
         let due = earlier(stage, self.common.report_at());
-        match self.is_looked_after() {
-            // The hot path.
+        if self.settled {
+            return due;
+        }
+        let due = earlier(due, self.common.relayed_by);
+        let due = earlier(due, self.common.welcome_at());
+        match self.has_no_server() {
             false => due,
-            true => earlier(due, self.due_unrelayed()),
+            true => earlier(due, self.due_without_server()),
         }
     }
 
-    /// Whether its client must be relayed in time, or may wait for a server that is tried again, or connected anew.
+    /// Whether its client may wait for a server that is tried again, or connected anew.
     #[inline]
-    fn is_looked_after(&self) -> bool {
-        let common = &self.common;
-        common.relayed_by.is_some()
-            || common.again
-            || common.hold.is_some()
-            || common.welcome_at().is_some()
+    pub(super) fn has_no_server(&self) -> bool {
+        self.common.again || self.common.hold.is_some()
     }
 
-    /// When such a client is to be looked after.
+    /// When a client that waits so is to be looked after.
     #[cold]
-    fn due_unrelayed(&self) -> Option<Instant> {
+    fn due_without_server(&self) -> Option<Instant> {
         let waiting = self.waiting.as_ref().filter(|_| self.common.again);
         let patience = waiting.and_then(|waiting| waiting.patience());
-        let patience = earlier(patience, self.common.relayed_by);
-        let patience = earlier(patience, self.common.welcome_at());
         earlier(patience, self.common.held_due())
     }
 
-    /// Looks after it. Returns how the session ends, if it does.
+    /// Looks after its client. Returns how the session ends, if it does.
     #[cold]
     fn look_after(&mut self, resources: &mut Resources) -> Option<Ending> {
         self.common.welcome_if_due(resources.now);
@@ -319,10 +320,14 @@ impl Session {
     }
 
     fn run(&mut self, resources: &mut Resources) -> Outcome {
-        if self.is_looked_after()
-            && let Some(ending) = self.look_after(resources)
-        {
-            return Outcome::Done(ending);
+        // Carrying bytes is the hot path, and it leads to no other stage.
+        if !self.settled {
+            if self.needs_a_look(resources.now)
+                && let Some(ending) = self.look_after(resources)
+            {
+                return Outcome::Done(ending);
+            }
+            self.settled = self.has_settled();
         }
         loop {
             let common = &mut self.common;

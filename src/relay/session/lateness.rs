@@ -53,6 +53,20 @@ impl Common {
 }
 
 impl Session {
+    /// Whether it is to be looked after now.
+    pub(super) fn needs_a_look(&self, now: Instant) -> bool {
+        let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.has_no_server() || is_due(self.common.relayed_by) || is_due(self.common.welcome_at())
+    }
+
+    /// Whether it is relayed, and everything else that has its time is behind it.
+    pub(super) fn has_settled(&self) -> bool {
+        matches!(self.life, Life::Joined(_, Late::Pump(_)))
+            && !self.has_no_server()
+            && self.common.relayed_by.is_none()
+            && self.common.welcome_at().is_none()
+    }
+
     /// Ends a session whose time is over; says where it was.
     pub(super) fn is_late(&mut self, resources: &Resources) -> Option<Ending> {
         self.common.relayed_by.take_if(|by| *by <= resources.now)?;
