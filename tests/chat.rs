@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -70,6 +70,10 @@ impl Prosody {
         let mut command = Command::new("prosody");
         command.arg("--config").arg(conf);
         let daemon = Daemon::start("prosody", &mut command, here, (ip, 5222).into());
+        // For servers it listens a moment later.
+        wait_for("prosody's port for servers", || {
+            TcpStream::connect((ip, 5269)).ok().map(drop)
+        });
         Prosody {
             ip,
             folder,
