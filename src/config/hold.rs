@@ -1,22 +1,17 @@
 //! `hold`: how long a mail program is held while its server cannot be reached. Never in here: a server that is tried.
 
-use std::time::Duration;
-
 use super::accepted::{Beginning, MailProtocol};
 use super::checks::{Faults, Meant};
 use super::diagnostic::Severity;
 use super::dialogue::Protocol;
 use super::endpoint::Endpoint;
 use super::login;
-use super::option::{Fault, seconds};
+use super::option::{Fault, seconds_or_none};
 use super::service::{Draft, Service};
 
 /// Reads `hold`; 0 is none.
 pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let mut length = Duration::ZERO;
-    let read = seconds(&mut length, value);
-    draft.service.hold = Some(length).filter(|length| !length.is_zero());
-    read
+    seconds_or_none(&mut draft.service.hold, value)
 }
 
 /// Why a service cannot hold its programs, and what to do.

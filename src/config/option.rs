@@ -11,7 +11,7 @@ use super::metrics;
 use super::service::{self, Draft};
 use super::unserved;
 
-pub(super) use values::{debug_level, given, number, one_of, seconds, yes_no};
+pub(super) use values::{debug_level, given, number, one_of, seconds, seconds_or_none, yes_no};
 
 /// Where an option may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

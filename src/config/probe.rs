@@ -1,20 +1,15 @@
 //! `probe`: how often the servers of a service are looked at. Never in here: a server.
 
-use std::time::Duration;
-
 use super::accepted::MailProtocol;
 use super::checks::{Faults, Meant};
 use super::dialogue::Protocol;
-use super::option::{Fault, seconds};
+use super::option::{Fault, seconds_or_none};
 use super::program::Front;
 use super::service::{Draft, Service};
 
 /// Reads `probe`; 0 is never.
 pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let mut every = Duration::ZERO;
-    let read = seconds(&mut every, value);
-    draft.service.probe = Some(every).filter(|every| !every.is_zero());
-    read
+    seconds_or_none(&mut draft.service.probe, value)
 }
 
 /// Why the servers of a service cannot be probed, and what to do.

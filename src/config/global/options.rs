@@ -2,12 +2,11 @@
 //! Never in here: an option that nothing serves.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::{Foreground, LogFormat, LogMode, PreferChaCha20};
 use crate::config::keeper;
 use crate::config::option::{
-    Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, yes_no,
+    Fault, OptionDef, Scope, debug_level, given, number, one_of, seconds, seconds_or_none, yes_no,
 };
 use crate::ipc::channel::MAX_DESCRIPTORS;
 
@@ -248,12 +247,7 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     .own()
     .example("resolveInterval = 60")
     .defaults(&["300"])
-    .global(|global, value| {
-        let mut every = Duration::ZERO;
-        let noted = seconds(&mut every, value);
-        global.resolve_interval = Some(every).filter(|every| !every.is_zero());
-        noted
-    }),
+    .global(|global, value| seconds_or_none(&mut global.resolve_interval, value)),
     OptionDef::new(
         "service",
         Scope::Both,

@@ -74,6 +74,17 @@ pub(in crate::config) fn seconds(place: &mut Duration, value: &str) -> Result<()
     Ok(())
 }
 
+/// As [`seconds`], where 0 is none, and so is what cannot be read.
+pub(in crate::config) fn seconds_or_none(
+    place: &mut Option<Duration>,
+    value: &str,
+) -> Result<(), Fault> {
+    let mut time = Duration::ZERO;
+    let read = seconds(&mut time, value);
+    *place = Some(time).filter(|time| !time.is_zero());
+    read
+}
+
 /// A value that may not be empty.
 pub(in crate::config) fn given(value: &str) -> Result<String, Fault> {
     if value.is_empty() {
