@@ -1,5 +1,5 @@
-//! `acceptProxy`: which peers say first, by a PROXY header, for whom they connect. Never in here: a header; nor a peer that
-//! is taken at its word without being named.
+//! `acceptProxy`: which peers name their client first, by a PROXY header. Never in here: a header; nor a peer that is taken
+//! at its word without being named.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

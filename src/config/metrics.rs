@@ -1,4 +1,5 @@
-//! `metrics = [HOST:]PORT | /path`: where metrics, health and the page are served; `metricsAllow`: to whom.
+//! `metrics = [HOST:]PORT | /path`: where metrics, health and the page are served; `metricsAllow`: which
+//! networks may ask.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -132,7 +132,7 @@ pub(crate) struct Service {
     pub accept_anywhere: bool,
     /// Which clients it takes.
     pub admission: Admission,
-    /// Which of them say by a PROXY header for whom they connect.
+    /// Which of them name their client by a PROXY header.
     pub balancers: Balancers,
     /// How much they may take.
     pub quota: Quota,

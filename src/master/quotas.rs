@@ -214,7 +214,7 @@ impl Quotas {
             return Ok(None);
         };
         let quota = limited.quota;
-        // For whom a balancer connects the worker will know, which judges that client.
+        // The worker learns a balancer's client, and judges that one.
         if !quota.knows_addresses() || limited.balancers.have(Some(peer)) {
             return Ok(None);
         }

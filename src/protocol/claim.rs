@@ -1,5 +1,5 @@
-//! Reads the PROXY header (haproxy's proxy-protocol.txt), versions 1 and 2, with which a balancer says for whom it
-//! connects. Never in here: whether it may say so; and a byte behind the header.
+//! Reads the PROXY header (haproxy's proxy-protocol.txt), versions 1 and 2, with which a balancer names its
+//! client. Never in here: whether it may say so; and a byte behind the header.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,7 +12,7 @@ use super::proxy::{
 /// What a balancer says of a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Claim {
-    /// For whom it connects.
+    /// Its client, or itself.
     pub who: Who,
     /// The name that the client asked for.
     pub authority: Option<String>,
