@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -150,9 +150,7 @@ fn an_answer_that_comes_after_the_question_has_ended_is_not_cut() {
         let adit = client_mode(path, &upstream, "TIMEOUTclose = 0\n");
         let mut client = adit.connect("test");
         client.write_all(b"question").expect("sending");
-        client
-            .shutdown(std::net::Shutdown::Write)
-            .expect("its half");
+        client.shutdown(Shutdown::Write).expect("its half");
         adit.wait_for_log(match is_adit(path) {
             true => "Read socket closed (readsocket)",
             false => "TIMEOUTclose exceeded: closing",
@@ -161,6 +159,34 @@ fn an_answer_that_comes_after_the_question_has_ended_is_not_cut() {
         heard(&mut client)
     });
     assert_eq!(heard, ["end", "answer, end"]);
+}
+
+/// As `shutdown` of sockets does in Perl and PHP, also of those that speak TLS.
+#[test]
+fn a_half_that_ends_without_close_notify_is_answered() {
+    require_both!();
+    let certs = Certs::new();
+    let heard = both(|path| {
+        let upstream = Server::start(|mut stream| {
+            let mut question = [0; 8];
+            let _ = stream.read_exact(&mut question);
+            let _ = stream.write_all(b"heard, ");
+            let _ = stream.read_to_end(&mut Vec::new());
+            let _ = stream.write_all(b"answer");
+        });
+        let adit = server_mode(path, &certs, &upstream);
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let mut client = tls::connect(config, adit.address("test"));
+        client.write_all(b"question").expect("sending");
+        // stunnel answers where the end comes along with the last words.
+        let mut first = [0; 7];
+        client.read_exact(&mut first).expect("that it was heard");
+        client.sock.shutdown(Shutdown::Write).expect("its half");
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).into_owned()
+    });
+    assert_eq!(heard, ["", "answer"]);
 }
 
 #[test]

@@ -122,7 +122,7 @@ impl End {
         let count = match received.map_err(Trouble::Read)? {
             Received::Bytes(count) => count,
             Received::Nothing => return Ok(Heard::Nothing),
-            Received::Eof => return self.truncated(pool, log),
+            Received::Eof => return Ok(self.truncated(log)),
         };
         self.bulk = had + count == whole;
         read[..had].copy_from_slice(self.input.bytes());
@@ -162,7 +162,7 @@ impl End {
                 })
             }
             Ok(Received::Nothing) => Ok(Heard::Nothing),
-            Ok(Received::Eof) => self.truncated(pool, log),
+            Ok(Received::Eof) => Ok(self.truncated(log)),
             Err(errno) => Err(Trouble::Read(errno)),
         };
         debug_assert!(result.is_err() || input.len() <= SMALL);
@@ -170,20 +170,15 @@ impl End {
         result
     }
 
-    /// EOF without close_notify. As with stunnel nothing more is sent to that peer either.
-    fn truncated(&mut self, pool: &mut Pool, log: &Log) -> Result<Heard, Trouble> {
-        let unsent = self.unsent();
-        if unsent > 0 && self.writing == Writing::Open {
-            return Err(Trouble::Unsent(unsent));
-        }
+    /// EOF without close_notify: what came may be cut short. Programs that end their half by shutdown(2), as those
+    /// in Perl and PHP do, still wait for the answer.
+    fn truncated(&mut self, log: &Log) -> Heard {
         info!(
             *log,
             "TLS socket closed (SSL_read) without close_notify: what was received may be cut short"
         );
-        self.output.clear(pool);
         self.reading = Reading::Over;
-        self.writing = Writing::Over;
-        Ok(Heard::Over)
+        Heard::Over
     }
 
     /// Decrypts `work` in place and passes it on. Returns how much of it was used up.

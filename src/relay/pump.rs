@@ -409,13 +409,6 @@ impl Flow<'_> {
                 error!(log, "{failure}");
                 Err(Ending::Reset)
             }
-            Trouble::Unsent(count) => {
-                error!(
-                    log,
-                    "TLS socket closed (SSL_read) with {count} unsent byte(s)"
-                );
-                Err(Ending::Reset)
-            }
         }
     }
 }

@@ -27,8 +27,6 @@ pub(super) enum Trouble {
     Tls(Failure),
     /// TLS refuses to encrypt.
     Encrypt(Failure),
-    /// EOF on TLS with bytes that can no longer be delivered.
-    Unsent(usize),
 }
 
 impl Trouble {
@@ -38,16 +36,13 @@ impl Trouble {
             Trouble::Read(errno) => failing::lost("s_read", *errno),
             Trouble::Write(errno) => failing::lost("s_write", *errno),
             Trouble::Tls(failure) | Trouble::Encrypt(failure) => failure.diagnosis(),
-            Trouble::Unsent(count) => failing::vanished(format!(
-                "TLS socket closed (SSL_read) with {count} unsent byte(s)"
-            )),
         }
     }
 
     /// Whose fault it is, of one that was met while `side` was read from.
     pub(super) fn fault(&self, side: Side) -> Fault {
         match self {
-            Trouble::Read(_) | Trouble::Tls(_) | Trouble::Unsent(_) => Fault::of(side),
+            Trouble::Read(_) | Trouble::Tls(_) => Fault::of(side),
             Trouble::Write(_) => match side {
                 Side::Front => Fault::Server,
                 Side::Back => Fault::Client,
@@ -69,13 +64,6 @@ impl Trouble {
                 error!(*log, "{failure}");
                 Ending::Reset
             }
-            Trouble::Unsent(count) => {
-                error!(
-                    *log,
-                    "TLS socket closed (SSL_read) with {count} unsent byte(s)"
-                );
-                Ending::Reset
-            }
         }
     }
 }
@@ -86,7 +74,6 @@ impl fmt::Display for Trouble {
             Trouble::Read(errno) => write!(f, "reading: {}", Reason(*errno)),
             Trouble::Write(errno) => write!(f, "writing: {}", Reason(*errno)),
             Trouble::Tls(failure) | Trouble::Encrypt(failure) => failure.fmt(f),
-            Trouble::Unsent(count) => write!(f, "TLS socket closed with {count} unsent byte(s)"),
         }
     }
 }
