@@ -1,7 +1,7 @@
 #!/bin/sh
 # Does stunnel 5.68 in server mode still carry an answer to a client that has ended its half by TCP alone?
 #
-# In Perl and PHP, shutdown and stream_socket_shutdown end the half of a TLS socket by a FIN, without close_notify;
+# In Erlang, Perl and PHP, shutdown and its kin end the half of a TLS socket by a FIN, without close_notify;
 # the program then waits for the answer, as it does over plain TCP. One would guess that stunnel either carries the
 # answer or not. What was seen: it depends on the moment.
 #   the FIN comes along with the client's last words: as a rule the server's answer arrives, and close_notify behind it.

@@ -161,7 +161,7 @@ fn an_answer_that_comes_after_the_question_has_ended_is_not_cut() {
     assert_eq!(heard, ["end", "answer, end"]);
 }
 
-/// As `shutdown` of sockets does in Perl and PHP, also of those that speak TLS.
+/// As `shutdown` of sockets does in Erlang, Perl and PHP, also of those that speak TLS.
 #[test]
 fn a_half_that_ends_without_close_notify_is_answered() {
     require_both!();

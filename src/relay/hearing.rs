@@ -171,7 +171,7 @@ impl End {
     }
 
     /// EOF without close_notify: what came may be cut short. Programs that end their half by shutdown(2), as those
-    /// in Perl and PHP do, still wait for the answer.
+    /// in Erlang, Perl and PHP do, still wait for the answer.
     fn truncated(&mut self, log: &Log) -> Heard {
         info!(
             *log,
