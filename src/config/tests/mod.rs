@@ -9,6 +9,7 @@ mod hold;
 mod login;
 mod mutations;
 mod names;
+mod noted;
 mod probe;
 mod psk;
 mod quota;

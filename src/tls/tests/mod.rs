@@ -6,6 +6,7 @@ mod folders;
 mod handshakes;
 mod loading;
 mod old;
+mod old_advice;
 mod old_bulk;
 mod old_openssl;
 mod old_refusals;
@@ -15,6 +16,7 @@ mod paths;
 mod psk;
 mod resumption;
 mod streams;
+mod trust;
 mod verification;
 
 use std::ops::Range;
