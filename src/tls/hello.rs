@@ -2,7 +2,11 @@
 //! to answer what none of them serves, and to say what the client offers.
 //! Never in here: a socket, a wait, trust in a length.
 
+mod bytes;
+
 use std::fmt;
+
+use bytes::Bytes;
 
 use super::record::{HEADER, MAX_PLAIN};
 
@@ -455,53 +459,6 @@ impl Hello {
 /// Reserved values without a meaning (RFC 8701).
 fn is_grease(value: u16) -> bool {
     value & 0x0f0f == 0x0a0a && value >> 8 == value & 0xff
-}
-
-/// What is left of a message; each step is checked against it.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Fault::Lengths)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self) -> Result<u16, Fault> {
-        let (&number, rest) = self.0.split_first_chunk().ok_or(Fault::Lengths)?;
-        self.0 = rest;
-        Ok(u16::from_be_bytes(number))
-    }
-
-    /// Bytes behind their length, which has one byte.
-    fn short_block(&mut self) -> Result<&'a [u8], Fault> {
-        let (&length, rest) = self.0.split_first().ok_or(Fault::Lengths)?;
-        self.0 = rest;
-        self.take(usize::from(length))
-    }
-
-    /// Bytes behind their length, which has two bytes.
-    fn block(&mut self) -> Result<&'a [u8], Fault> {
-        let length = self.number()?;
-        self.take(usize::from(length))
-    }
-
-    fn numbers(self) -> Result<impl Iterator<Item = u16>, Fault> {
-        let (numbers, rest) = self.0.as_chunks();
-        Bytes(rest).end()?;
-        Ok(numbers.iter().map(|number| u16::from_be_bytes(*number)))
-    }
-
-    fn meaningful(self) -> Result<Vec<u16>, Fault> {
-        Ok(self.numbers()?.filter(|value| !is_grease(*value)).collect())
-    }
-
-    fn end(self) -> Result<(), Fault> {
-        match self.0 {
-            [] => Ok(()),
-            _ => Err(Fault::Lengths),
-        }
-    }
 }
 
 #[cfg(test)]
