@@ -70,23 +70,23 @@ fn both_ends_have_ipv6_and_a_certificate_comes_with_its_key_in_one_file() {
 fn a_program_that_comes_again_is_announced_once() {
     require!(program "stunnel4");
     let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let lines = format!(
-        "client = yes\n{}exec = /bin/echo\nexecArgs = echo hello\nretry = yes\n",
-        upstream.line()
-    );
     for path in [stunnel(), program()] {
+        // One of its own, as its connections are counted.
+        let upstream = tls::echo_server(&certs, tls::BOTH);
+        let lines = format!(
+            "client = yes\n{}exec = /bin/echo\nexecArgs = echo hello\nretry = yes\n",
+            upstream.line()
+        );
         let plan = Plan::new().program(&path);
         // stunnel needs something that it accepts on.
         let other = format!("{}exec = /bin/cat\n", certs.server().lines());
-        let adit = plan
-            .service("other", other)
-            .service("test", lines.clone())
-            .start();
+        let adit = plan.service("other", other).service("test", lines).start();
         wait_for("three sessions", || {
             (upstream.connections() >= 3).then_some(())
         });
         let said = "Starting exec+connect service [test]";
+        // A line may be read later than what it tells of.
+        adit.wait_for_log(said);
         assert_eq!(adit.count_in_log(said), 1, "{}", path.display());
     }
 }
