@@ -1,5 +1,8 @@
 //! The command line: what stunnel's users type, and adit's own commands.
 
+mod as_stunnel;
+mod checking;
+
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -41,22 +44,6 @@ fn with_control(certs: &Certs, upstream: &Server) -> (Plan, PathBuf) {
     let plan = plan.global(global).service("test", good(certs, upstream));
     let _ = plan.command();
     (plan, socket)
-}
-
-/// `adit check` for this plan's configuration.
-#[track_caller]
-fn check(plan: &Plan, strict: bool) -> (Option<i32>, String) {
-    // Written as for a start, but not started.
-    let _ = plan.command();
-    let file = plan.file();
-    let file = file.to_str().expect("a path in UTF-8");
-    let arguments: &[&str] = if strict {
-        &["check", "--strict", file]
-    } else {
-        &["check", file]
-    };
-    let (output, said) = run(arguments);
-    (output.status.code(), said)
 }
 
 #[test]
@@ -111,172 +98,6 @@ fn the_configuration_may_come_by_a_descriptor() {
     kill(Pid::from_raw(child.id() as i32), Signal::SIGTERM).expect("it runs");
     assert!(child.wait().expect("wait").success());
     proc::wait_for_end(&family);
-}
-
-#[test]
-fn called_as_stunnel_it_looks_for_stunnels_file() {
-    require!(adit);
-    require!(
-        !std::path::Path::new("/etc/stunnel/stunnel.conf").exists(),
-        "there is a /etc/stunnel/stunnel.conf"
-    );
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let link = folder.path().join("stunnel");
-    std::os::unix::fs::symlink(program(), &link).expect("a link");
-    let output = Command::new(link)
-        .stdin(Stdio::null())
-        .output()
-        .expect("starting");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success());
-    assert!(said.contains("/etc/stunnel/stunnel.conf"), "{said}");
-}
-
-#[test]
-fn called_as_stunnel_it_tells_about_itself_where_and_how_stunnel_does() {
-    require!(adit);
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let link = folder.path().join("stunnel");
-    std::os::unix::fs::symlink(program(), &link).expect("a link");
-    for (flag, line) in [
-        ("-version", "stunnel 5."),
-        ("-version", "Compiled/running with OpenSSL 3."),
-        ("-help", "checkHost "),
-        ("-sockets", "    TCP_NODELAY"),
-        ("-options", "options = NO_TICKET"),
-    ] {
-        let output = Command::new(&link).arg(flag).output().expect("starting");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        assert!(
-            said.lines().any(|told| told.starts_with(line)),
-            "no {line:?} in {said}"
-        );
-        assert!(output.stdout.is_empty(), "{:?}", output.stdout);
-    }
-}
-
-#[test]
-fn check_passes_a_good_file() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    let plan = Plan::new().service("test", good(&certs, &upstream));
-    let (code, said) = check(&plan, true);
-    assert_eq!(code, Some(0), "{said}");
-}
-
-#[test]
-fn check_tells_every_error_and_fails() {
-    require!(adit);
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    let plan = Plan::new()
-        .global("nonsense = 1")
-        .service("test", good(&certs, &upstream) + "verify = 9\n")
-        .service(
-            "other",
-            format!("connect = 127.0.0.1:9\ncert = {}\n", "/nowhere.pem"),
-        );
-    let (code, said) = check(&plan, false);
-    assert_eq!(code, Some(1), "{said}");
-    for phrase in ["nonsense = 1", "verify = 9", "/nowhere.pem"] {
-        assert!(said.contains(phrase), "no {phrase:?} in {said}");
-    }
-}
-
-#[test]
-fn check_loads_what_the_file_names() {
-    require!(adit);
-    let plan = Plan::new().service(
-        "test",
-        "connect = 127.0.0.1:9\ncert = /nowhere/server.pem\n",
-    );
-    let (code, said) = check(&plan, false);
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("/nowhere/server.pem"), "{said}");
-}
-
-#[test]
-fn strict_fails_on_a_client_service_that_verifies_nothing() {
-    require!(adit);
-    let plan = Plan::new().service("test", "client = yes\nconnect = 127.0.0.1:9\n");
-    let (code, said) = check(&plan, false);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(
-        said.contains("needs authentication to prevent MITM attacks"),
-        "{said}"
-    );
-    let (code, said) = check(&plan, true);
-    assert_eq!(code, Some(1), "{said}");
-}
-
-#[test]
-fn check_and_the_log_warn_of_a_certificate_that_ends_within_thirty_days() {
-    require!(adit);
-    require!(program "openssl");
-    let upstream = Server::echo();
-    for (days, warned) in [("29", true), ("32", false)] {
-        let plan = Plan::new();
-        let file = |name: &str| plan.folder().join(name).display().to_string();
-        let (cert, key) = (file("cert.pem"), file("key.pem"));
-        let made = Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-nodes",
-                "-subj",
-                "/CN=localhost",
-                "-days",
-                days,
-            ])
-            .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
-            .args(["-out", &cert, "-keyout", &key])
-            .output()
-            .expect("openssl");
-        assert!(made.status.success());
-        let lines = format!("{}cert = {cert}\nkey = {key}\n", upstream.line());
-        let plan = plan.service("test", lines);
-        let (status, said) = check(&plan, false);
-        assert_eq!(
-            (status, said.contains("day(s): renew it")),
-            (Some(0), warned),
-            "{said}"
-        );
-        assert_eq!(check(&plan, true).0, Some(i32::from(warned)));
-        let adit = plan.start();
-        assert_eq!(adit.count_in_log("day(s): renew it") > 0, warned);
-    }
-}
-
-#[test]
-fn check_names_every_folder_that_a_start_would_not_find() {
-    require!(adit);
-    let plan = Plan::new()
-        .global("output = /no/such/log")
-        .global("pid = /no/such/pid")
-        .global("control = /no/such/control")
-        .service("test", "client = yes\nconnect = 127.0.0.1:9\n");
-    let (code, said) = check(&plan, false);
-    assert_eq!(code, Some(1), "{said}");
-    for option in ["output", "pid", "control"] {
-        let phrase = format!("{option}: there is no folder /no/such");
-        assert!(said.contains(&phrase), "{said}");
-    }
-}
-
-#[test]
-fn the_packaged_configuration_passes_strict_checking() {
-    require!(adit);
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/etc/adit.conf");
-    let text = fs::read_to_string(file).expect("the packaged configuration");
-    let plan = Plan::new();
-    let jail = plan.folder().join("jail");
-    fs::create_dir(&jail).expect("mkdir");
-    // The package makes the folder.
-    let text = text.replace("/var/lib/adit", &jail.display().to_string());
-    let (code, said) = check(&plan.verbatim(text), true);
-    assert_eq!(code, Some(0), "{said}");
 }
 
 /// `adit relay`, which logs to the terminal: the process, and its address.
@@ -578,73 +399,4 @@ fn ps_tells_the_roles_apart() {
         .output();
     let said = String::from_utf8_lossy(&said.expect("ps").stdout).into_owned();
     assert!(said.contains("adit") && said.contains("master"), "{said}");
-}
-
-/// The options that the manual lists in sections whose heading begins with this: one tag each, or all
-/// in the sentence on what is not served.
-fn options_in_manual(heading: &str) -> Vec<String> {
-    let (output, page) = run(&["man", "adit.conf.5"]);
-    assert!(output.status.success(), "{page}");
-    let mut found = Vec::new();
-    for section in page.split(".SH ").filter(|text| text.starts_with(heading)) {
-        let (tags, sentence) = section
-            .split_once("Not served by this version")
-            .unwrap_or((section, ""));
-        let tags = tags.split(".TP\n").skip(1);
-        found.extend(tags.filter_map(|text| text.split("\\f").nth(1)));
-        found.extend(sentence.split("\\f").filter(|text| text.starts_with('B')));
-    }
-    found.iter().map(|name| name[1..].to_owned()).collect()
-}
-
-#[test]
-fn the_manual_lists_as_stunnels_only_what_stunnel_has() {
-    require!(adit);
-    require!(program "stunnel4");
-    // Options of versions after Debian's 5.68, and of the Windows version.
-    const NOT_HERE: [&str; 11] = [
-        "setEnv",
-        "provider",
-        "providerParameter",
-        "CAstore",
-        "OCSPrequire",
-        "TIMEOUTocsp",
-        "iconActive",
-        "iconError",
-        "iconIdle",
-        "taskbar",
-        "fips",
-    ];
-    let help = Command::new("stunnel4")
-        .arg("-help")
-        .output()
-        .expect("stunnel4 -help");
-    let help = String::from_utf8_lossy(&help.stderr).into_owned();
-    let stunnel: Vec<&str> = help
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
-    let listed = options_in_manual("OPTIONS OF STUNNEL");
-    assert!(listed.len() > 10, "{listed:?}");
-    for name in listed {
-        let known = stunnel.contains(&name.as_str()) || NOT_HERE.contains(&name.as_str());
-        assert!(known, "{name} is no option of stunnel's");
-    }
-    let own = options_in_manual("OPTIONS OF ADIT");
-    assert!(own.iter().all(|name| !stunnel.contains(&name.as_str())));
-
-    // Of those that are served, each of adit's own is called so.
-    let (_, page) = run(&["man", "adit.conf.5"]);
-    let sections = page.split(".SH ").filter(|text| {
-        text.starts_with("GLOBAL OPTIONS") || text.starts_with("OPTIONS OF A SERVICE")
-    });
-    let mut told = 0;
-    for text in sections.flat_map(|section| section.split(".TP\n").skip(1)) {
-        let name = text.split("\\f").nth(1).expect("a name in bold");
-        let (name, own) = (&name[1..], text.contains("stunnel has no such option"));
-        let known = stunnel.contains(&name) || NOT_HERE.contains(&name);
-        assert_eq!(known, !own, "{name}: {text}");
-        told += 1;
-    }
-    assert!(told > 50, "{told}");
 }

@@ -1,24 +1,23 @@
 //! Whether a peer's certificate is revoked: what a server staples, and what responders say, before a byte is
 //! carried.
 
+mod clients;
+mod fetcher;
+
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use rustls::SupportedProtocolVersion;
 
 use crate::require;
-use crate::support::authority::{Authority, Says};
 use crate::support::certs::{Pair, Wish};
 use crate::support::openssl::{self, Tool};
 use crate::support::peers::{self, Server};
-use crate::support::responder::{self, GOOD, GOOD_TOO, REVOKED, Responder, UNKNOWN, Way};
-use crate::support::{Adit, Certs, Plan, proc, tls, wait_for};
+use crate::support::responder::{self, GOOD, REVOKED, Responder, UNKNOWN, Way};
+use crate::support::{Adit, Certs, Plan, tls};
 
 pub const PAYLOAD: &[u8] = b"a byte that is for them alone";
 
@@ -397,191 +396,6 @@ pub fn server_mode(certs: &Certs, lines: &str) -> (Server, Adit) {
 }
 
 #[test]
-fn a_server_asks_about_its_clients() {
-    require!(adit);
-    require!(program "openssl");
-    let certs = Certs::new();
-    let responder = Responder::start(&certs, Way::Plainly);
-    let url = responder.url();
-    for lines in [format!("OCSP = {url}\n"), "OCSPaia = yes\n".to_owned()] {
-        for versions in [tls::ONLY_13, tls::ONLY_12] {
-            let (behind, adit) = server_mode(&certs, &lines);
-            let client = |serial| {
-                let pair = issue(&certs, serial, Some(&url));
-                tls::client_config(&certs.ca(), versions, Some(&pair))
-            };
-            let mut stream = tls::connect(client(GOOD), adit.address("test"));
-            stream.write_all(PAYLOAD).expect("sending");
-            let mut heard = vec![0; PAYLOAD.len()];
-            stream.read_exact(&mut heard).expect("an echo");
-            assert_eq!(heard, PAYLOAD);
-            drop(stream);
-            adit.wait_for_log("OCSP: Accepted (good)");
-            let revoked = tls::start_client(client(REVOKED), peers::connect(adit.address("test")));
-            let mut heard = Vec::new();
-            let refused = revoked.and_then(|mut stream| {
-                let _ = stream.write_all(PAYLOAD);
-                stream.read_to_end(&mut heard)
-            });
-            let alert = refused.expect_err("it is refused").to_string();
-            assert!(alert.contains("CertificateRevoked"), "{alert}");
-            assert!(heard.is_empty());
-            adit.wait_for_log("OCSP: Rejected (revoked)");
-            adit.wait_for_log("Rejected by OCSP at depth=0: CN=localhost");
-            adit.wait_for_log("SSL_accept: certificate verify failed");
-            assert_eq!(
-                behind.connections(),
-                1,
-                "the revoked one reached the server"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_revoked_client_is_redirected_where_clients_are() {
-    require!(adit);
-    require!(program "openssl");
-    let certs = Certs::new();
-    let responder = Responder::start(&certs, Way::Plainly);
-    let elsewhere = Server::greeting("elsewhere");
-    let lines = format!(
-        "OCSP = {}\nredirect = {}\n",
-        responder.url(),
-        elsewhere.address
-    );
-    let (behind, adit) = server_mode(&certs, &lines);
-    // The second time the answer is known, and the verdict is there within the handshake.
-    for times in 1..=2 {
-        let pair = issue(&certs, REVOKED, None);
-        let config = tls::client_config(&certs.ca(), tls::BOTH, Some(&pair));
-        let mut stream = tls::connect(config, adit.address("test"));
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).expect("an end in order");
-        assert_eq!(heard, "elsewhere");
-        adit.wait_for_log_times("Redirecting connection", times);
-    }
-    assert_eq!(behind.connections(), 0);
-}
-
-#[test]
-fn no_peer_comes_back_by_a_session_unasked() {
-    require!(adit);
-    require!(program "openssl");
-    let certs = Certs::new();
-    let responder = Responder::start(&certs, Way::Plainly);
-    let lines = format!("OCSP = {}\nOCSPnonce = yes\n", responder.url());
-    for versions in [tls::ONLY_13, tls::ONLY_12] {
-        let (_behind, adit) = server_mode(&certs, &lines);
-        let before = responder.asked();
-        let pair = issue(&certs, GOOD_TOO, None);
-        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
-        for _ in 0..2 {
-            let mut stream = tls::connect(Arc::clone(&config), adit.address("test"));
-            stream.write_all(PAYLOAD).expect("sending");
-            stream.read_exact(&mut [0; PAYLOAD.len()]).expect("an echo");
-        }
-        assert_eq!(responder.asked(), before + 2);
-        assert_eq!(adit.count_in_log("previous session reused"), 0);
-    }
-    // As a client: TLS 1.2 has its session before the verdict, TLS 1.3 its tickets after it.
-    for (versions, resumed) in [(tls::ONLY_12, 0), (tls::ONLY_13, 1)] {
-        let before = responder.asked();
-        let upstream = Counting::start(&issue(&certs, GOOD, None), versions);
-        let adit = Plan::new()
-            .global("workers = 1\nthreads = 1")
-            .service(
-                "test",
-                format!(
-                    "client = yes\n{}{}verifyChain = yes\n{lines}",
-                    upstream.server.line(),
-                    certs.ca_line()
-                ),
-            )
-            .start();
-        for _ in 0..2 {
-            accepted(&adit);
-        }
-        adit.wait_for_log_times("TLS connected", 2);
-        assert_eq!(adit.count_in_log("previous session reused"), resumed);
-        assert_eq!(responder.asked(), before + 2);
-    }
-}
-
-#[test]
-fn a_server_that_was_revoked_since_does_not_come_back_by_its_session() {
-    require!(adit);
-    let certs = Arc::new(Certs::new());
-    // What it says is known to no later connection.
-    let authority = Authority::start(&certs, Says::GoodForNow);
-    let url = authority.url();
-    for line in [format!("OCSP = {url}\n"), "OCSPaia = yes\n".to_owned()] {
-        authority.says(Says::GoodForNow);
-        let pair = issue(&certs, GOOD, Some(&url));
-        let upstream = Counting::start(&pair, tls::ONLY_13);
-        let adit = Plan::new()
-            .global("workers = 1\nthreads = 1")
-            .service(
-                "test",
-                format!(
-                    "client = yes\n{}{}verifyChain = yes\n{line}",
-                    upstream.server.line(),
-                    certs.ca_line()
-                ),
-            )
-            .start();
-        accepted(&adit);
-        accepted(&adit);
-        adit.wait_for_log("TLS connected: previous session reused");
-        let heard = upstream.heard.load(Ordering::SeqCst);
-        // Asked again, and then known.
-        authority.says(Says::Revoked(3600));
-        for times in 1..=2 {
-            let mut client = adit.connect("test");
-            client.write_all(PAYLOAD).expect("sending");
-            let said = peers::read_until_gone(&mut client).unwrap_or_default();
-            assert_eq!(String::from_utf8_lossy(&said), "");
-            adit.wait_for_log_times("OCSP: Rejected (revoked)", times);
-        }
-        assert_eq!(upstream.heard.load(Ordering::SeqCst), heard);
-        assert!(adit.count_in_log("previous session reused") >= 2);
-    }
-}
-
-#[test]
-fn a_silent_responder_costs_one_connection_its_time_and_no_other() {
-    require!(adit);
-    require!(program "openssl");
-    let certs = Certs::new();
-    let responder = Responder::start(&certs, Way::Never);
-    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
-    let lines = format!(
-        "client = yes\n{}{}verifyChain = yes\n",
-        upstream.server.line(),
-        certs.ca_line()
-    );
-    let asking = format!("{lines}OCSP = {}\nTIMEOUTocsp = 2\n", responder.url());
-    let adit = Plan::new()
-        .global("workers = 1\nthreads = 1")
-        .service("test", asking)
-        .service("other", lines)
-        .start();
-    let began = Instant::now();
-    let mut waiting = adit.connect("test");
-    wait_for("the request", || (responder.asked() == 1).then_some(()));
-    peers::says_and_hears(&mut adit.connect("other"), "while the first one waits");
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "the other had to wait"
-    );
-    let heard = peers::read_until_gone(&mut waiting).unwrap_or_default();
-    assert!(heard.is_empty());
-    assert!(began.elapsed() >= Duration::from_secs(2));
-    adit.wait_for_log("TIMEOUTocsp exceeded");
-    adit.wait_for_log("OCSP: Rejected (OCSPrequire = yes)");
-}
-
-#[test]
 fn openssls_responder_is_asked_as_it_is() {
     require!(adit);
     require!(program "openssl");
@@ -610,64 +424,6 @@ fn openssls_responder_is_asked_as_it_is() {
     let adit = client_mode(&upstream.server, &certs, &lines);
     accepted(&adit);
     adit.wait_for_log("OCSP: Accepted (good)");
-}
-
-fn fetcher(adit: &Adit) -> Option<i32> {
-    let below = proc::children(adit.pid());
-    below
-        .into_iter()
-        .find(|&pid| proc::title(pid) == "adit: fetcher")
-}
-
-#[test]
-fn the_fetcher_is_there_where_it_is_needed_and_comes_back_when_it_dies() {
-    require!(adit);
-    require!(program "openssl");
-    let certs = Certs::new();
-    // Which is never resumed, so that each connection asks.
-    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::ONLY_12);
-    let adit = client_mode(&upstream.server, &certs, "");
-    accepted(&adit);
-    assert_eq!(fetcher(&adit), None, "nothing asks it");
-    let responder = Responder::start(&certs, Way::Plainly);
-    let line = format!("OCSP = {}\nOCSPnonce = yes\n", responder.url());
-    adit.rewrite(|text| text + &line);
-    adit.reload(1);
-    // Before its fetcher has come, too.
-    accepted(&adit);
-    let first = wait_for("the fetcher", || fetcher(&adit));
-    kill(Pid::from_raw(first), Signal::SIGKILL).expect("killing");
-    wait_for("another fetcher", || {
-        fetcher(&adit).filter(|pid| *pid != first)
-    });
-    accepted(&adit);
-    assert_eq!(responder.asked(), 2);
-    adit.rewrite(|text| text.replace(&line, ""));
-    adit.reload(1);
-    wait_for("no fetcher", || fetcher(&adit).is_none().then_some(()));
-    accepted(&adit);
-}
-
-#[test]
-fn the_fetcher_is_nobody_and_can_execute_nothing() {
-    require!(adit);
-    require!(root);
-    let certs = Certs::new();
-    let upstream = Counting::start(&issue(&certs, GOOD, None), tls::BOTH);
-    let adit = client_mode(&upstream.server, &certs, "OCSPaia = yes\n");
-    let pid = wait_for("the fetcher", || fetcher(&adit));
-    let status = proc::status(pid);
-    let nobody = nix::unistd::User::from_name("nobody")
-        .expect("passwd")
-        .expect("nobody");
-    assert!(
-        status["Uid"].starts_with(&format!("{}\t", nobody.uid)),
-        "{status:?}"
-    );
-    assert_eq!(status["CapEff"], "0000000000000000");
-    assert_eq!(status["NoNewPrivs"], "1");
-    assert_eq!(status["Seccomp"], "2");
-    assert_eq!(proc::listeners(pid), 0);
 }
 
 #[test]
