@@ -141,6 +141,8 @@ fn a_tls_1_0_client_with_nagle_is_answered_at_once_also_when_it_resumes() {
         old_tls::available(),
         "tlslite-ng is not installed; tests/run does it"
     );
+    // The client encrypts in Python, and no ticket waits: below a delayed acknowledgement is enough.
+    const WITHOUT_A_WAIT: Duration = Duration::from_millis(24);
     let certs = Certs::new();
     let wish = Wish {
         kind: Kind::Rsa,
@@ -154,8 +156,8 @@ fn a_tls_1_0_client_with_nagle_is_answered_at_once_also_when_it_resumes() {
         &["--cipher", "aes128", "--again"],
         &["--cipher", "3des", "--again"],
     ] {
-        let fastest = old_tls::fastest_answer(adit.address("test"), AT_ONCE, options);
-        assert!(fastest < AT_ONCE, "{options:?}: {fastest:?}");
+        let fastest = old_tls::fastest_answer(adit.address("test"), WITHOUT_A_WAIT, options);
+        assert!(fastest < WITHOUT_A_WAIT, "{options:?}: {fastest:?}");
     }
 }
 
