@@ -3,6 +3,7 @@
 
 mod acting;
 mod asking;
+mod hearing;
 mod holding;
 mod meeting;
 mod token;
@@ -15,16 +16,13 @@ use std::time::{Duration, Instant};
 use meeting::{greets_first, meet_each_other};
 
 use super::advice::{self, Silence};
-use super::buffer::LARGE;
-use super::end::{End, Reading};
+use super::end::End;
 use super::ends::Ends;
 use super::failing;
-use super::hearing::{Ears, Heard};
 use super::lookup::Lookup;
 use super::resources::Resources;
 use super::route::Part;
 use super::step::{Common, Context, Ending, Next, broken};
-use super::trouble::Trouble;
 use super::words;
 use crate::config::{Protocol, Reception};
 use crate::helper::Resolved;
@@ -373,24 +371,6 @@ impl Talking {
         })
     }
 
-    /// A side is not heard while the other has not taken what it was told: memory stays bounded.
-    fn may_hear(&self, side: Side, ends: &mut Ends<'_>) -> bool {
-        let Some((from, to)) = ends.facing(side) else {
-            return false;
-        };
-        let has_words = !from.plain.is_empty()
-            || from.unread
-            || from.readable() && from.reading == Reading::Open;
-        has_words
-            && self.hears(side)
-            && to.is_none_or(|to| to.unsent() == 0)
-            && from.unsent() < LARGE
-    }
-
-    fn hears(&self, side: Side) -> bool {
-        !(self.deaf && side == Side::Front) && self.dialogue.hears(side)
-    }
-
     /// What to look at where nothing came.
     fn waits_for(&self, common: &Common) -> Cow<'static, str> {
         let advice = match &self.silence {
@@ -413,71 +393,6 @@ impl Talking {
             let waited = now.saturating_duration_since(self.began);
             advice::no_greeting(*protocol, waited, common);
         }
-    }
-
-    /// Hears a side once and feeds the dialogue.
-    fn hear(
-        &mut self,
-        side: Side,
-        ends: &mut Ends<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Ending> {
-        let log = context.common.log;
-        let mut words = std::mem::take(&mut context.resources.scratch.kept);
-        let heard = match ends.end(side) {
-            Some(end) => hear_into(&mut words, end, context),
-            None => Ok(Heard::Nothing),
-        };
-        let fed = match heard {
-            Err(Trouble::Read(_)) if side == Side::Front && self.may_be_a_check(context) => {
-                Err(context.common.has_left())
-            }
-            Err(trouble) => {
-                context.common.found(trouble.diagnosis());
-                Err(trouble.end_dialogue(side, &log))
-            }
-            Ok(Heard::Nothing) => Ok(()),
-            Ok(Heard::Words | Heard::Over) => self.pass(side, &words, ends, context),
-        };
-        context.resources.scratch.kept = words;
-        fed
-    }
-
-    /// Whether a client that leaves now has only looked whether adit is there.
-    fn may_be_a_check(&self, context: &Context<'_>) -> bool {
-        !self.within && context.common.is_silent()
-    }
-
-    fn pass(
-        &mut self,
-        side: Side,
-        words: &[u8],
-        ends: &mut Ends<'_>,
-        context: &mut Context<'_>,
-    ) -> Result<(), Ending> {
-        if let Some(idle) = self.idle {
-            self.deadline = context.resources.now + idle;
-        }
-        match side {
-            Side::Back => self.silence = None,
-            Side::Front => {
-                context.common.has_said(words);
-                context.common.first_words.client_says(words);
-                if let Some(how) = context.common.first_words.take_finding() {
-                    advice::own_tls(how, context.common, context.resources);
-                }
-            }
-        }
-        if !words.is_empty() {
-            self.after = self.feed(Event::Bytes(side, words), ends, context)?;
-        }
-        let over = ends
-            .end(side)
-            .is_some_and(|end| end.reading == Reading::Over);
-        if self.after == After::More && over {
-            self.after = self.feed(Event::Eof(side), ends, context)?;
-        }
-        Ok(())
     }
 }
 
@@ -504,33 +419,4 @@ fn count_failure(within: bool, context: &mut Context<'_>) {
     };
     counter.fetch_add(1, Relaxed);
     context.keep_finding(|| Diagnosis::new(Cause::Internal, "the dialogue failed", ""));
-}
-
-/// Hears once into `words`: what was left over, or what comes in now.
-fn hear_into(
-    words: &mut Vec<u8>,
-    end: &mut End,
-    context: &mut Context<'_>,
-) -> Result<Heard, Trouble> {
-    let resources = &mut *context.resources;
-    words.clear();
-    if !end.plain.is_empty() {
-        words.extend_from_slice(end.plain.bytes());
-        end.plain.clear(&mut resources.pool);
-        return Ok(Heard::Words);
-    }
-    let scratch = &mut resources.scratch;
-    let ears = Ears {
-        read: &mut scratch.read,
-        ranges: &mut scratch.ranges,
-        answers: &mut scratch.tls,
-        pool: &mut resources.pool,
-        log: &context.common.log,
-    };
-    end.hear(ears, |_, work, ranges, _| {
-        for range in ranges {
-            words.extend_from_slice(&work[range.clone()]);
-        }
-        Ok(())
-    })
 }
