@@ -60,18 +60,27 @@ impl<'a> ProbeRow<'a> {
         }
     }
 
-    /// Takes the round that is due for this process, which has until `lease` for it; a process that dies costs no more.
+    /// Takes the round that is due for this process, which has until `lease` for it, or renews that; a process that dies
+    /// costs no more.
     pub(crate) fn claim(&self, now: u64, every: u64, lease: u64) -> bool {
         let word = self.0[0].load(Relaxed);
         let is_due = self.due(now, every) <= now;
-        is_due
-            && self.0[0]
-                .compare_exchange(word, lease, Relaxed, Relaxed)
-                .is_ok()
+        is_due && self.renew(word, lease)
     }
 
-    /// The round is over: these servers are probed again then. What is known of others is forgotten.
-    pub(crate) fn finish(&self, servers: &[Server], next: u64) {
+    /// Has until `next` for its round in place of `lease`; false: it stood still, and another process has taken it.
+    pub(crate) fn renew(&self, lease: u64, next: u64) -> bool {
+        self.0[0]
+            .compare_exchange(lease, next, Relaxed, Relaxed)
+            .is_ok()
+    }
+
+    /// The round is over, whose process had until `lease`: these servers are probed again then. What is known of others
+    /// is forgotten. Nothing, where another process has taken it.
+    pub(crate) fn finish(&self, servers: &[Server], lease: u64, next: u64) {
+        if !self.renew(lease, next) {
+            return;
+        }
         for slot in self.table() {
             let server = Server(slot.load(Relaxed) >> 32);
             if !servers.contains(&server) {
@@ -81,7 +90,6 @@ impl<'a> ProbeRow<'a> {
         let ejected = servers.iter().filter(|it| self.is_ejected(**it)).count();
         let tally = (servers.len() as u64) << 32 | ejected as u64;
         self.0[1].store(tally, Relaxed);
-        self.0[0].store(next, Relaxed);
     }
 
     /// What the last round found.
@@ -149,7 +157,7 @@ mod tests {
         assert!(!row.is_ejected(all[0]));
         assert_eq!(row.failed(all[0]), 2);
         assert!(row.is_ejected(all[0]));
-        row.finish(&all, 9);
+        row.finish(&all, 0, 9);
         assert_eq!((row.tally().probed, row.tally().ejected), (5, 1));
         // There is room for four; more are not taken out of use.
         for server in &all {
@@ -159,9 +167,9 @@ mod tests {
         assert_eq!(ejected(), 4);
         assert!(row.answered(all[0]) && !row.answered(all[0]));
         // Servers that a name has no more are forgotten.
-        row.finish(&all[..2], 9);
+        row.finish(&all[..2], 9, 9);
         assert_eq!(ejected(), 1);
-        row.finish(&all[1..2], 9);
+        row.finish(&all[1..2], 9, 9);
         assert!(row.tally().none_left());
     }
 
@@ -173,9 +181,31 @@ mod tests {
         assert!(!row.claim(1000, 10, 1015));
         assert!(!row.claim(1014, 10, 1030));
         assert!(row.claim(1015, 10, 1030));
-        row.finish(&[], 1025);
+        row.finish(&[], 1030, 1025);
         assert_eq!(row.due(1020, 10), 1025);
         assert!(row.claim(20, 10, 35));
         assert_eq!(row.due(20, 10), 35);
+    }
+
+    #[test]
+    fn a_round_is_its_workers_for_as_long_as_that_renews_its_lease_and_one_that_stood_still_has_lost_it()
+     {
+        let words: [AtomicU64; 4] = Default::default();
+        let (one, other) = (ProbeRow::on(&words), ProbeRow::on(&words));
+        let server = [Server::of(&1)];
+        assert!(one.claim(1000, 5, 1010));
+        // A hundred silent servers take their time.
+        for now in (1004..1300).step_by(4) {
+            assert!(!other.claim(now, 5, now + 10), "{now}");
+            assert!(one.renew(now + 6, now + 10), "{now}");
+        }
+        let lease = words[0].load(Relaxed);
+        // It stands still, and another takes the round.
+        assert!(other.claim(lease, 5, lease + 10));
+        assert!(!one.renew(lease, lease + 20));
+        one.finish(&server, lease, lease + 1);
+        assert_eq!((one.tally().probed, one.due(lease, 5)), (0, lease + 10));
+        other.finish(&server, lease + 10, lease + 5);
+        assert_eq!((one.tally().probed, one.due(lease, 5)), (1, lease + 5));
     }
 }

@@ -19,8 +19,12 @@ use crate::relay::{ServiceContext, Upstream, lookup};
 /// Servers of one worker that are looked at at a time; the others wait for their turn.
 const AT_A_TIME: usize = 64;
 
-/// What is added to `TIMEOUTconnect` until another worker may think that this one is dead, in seconds.
-const GRACE: u64 = 5;
+/// How long a worker has for a round until another may think that it is dead, in seconds. It is renewed while the round
+/// goes on, however many servers are silent for `TIMEOUTconnect` each.
+const LEASE: u64 = 10;
+
+/// What is left of that when it is renewed.
+const RENEWED_AT: u64 = 6;
 
 /// How soon a server that has just failed is looked at again, in seconds.
 const SOON: u64 = 1;
@@ -51,8 +55,17 @@ struct Watched {
 /// A round that this worker has claimed.
 struct Round {
     began: u64,
+    /// Until then no other worker takes it, in seconds since 1970.
+    lease: u64,
     left: Vec<Upstream>,
     under_way: Vec<Probe>,
+}
+
+impl Round {
+    /// When its lease is renewed.
+    fn renewed_at(&self) -> u64 {
+        self.lease - (LEASE - RENEWED_AT)
+    }
 }
 
 impl Prober {
@@ -109,7 +122,10 @@ impl Prober {
         let probes = self
             .probes()
             .map(|probe| probe.due().saturating_duration_since(at));
-        rounds.chain(probes).min().unwrap_or(LONGEST).min(LONGEST)
+        let ours = self.watched.iter().filter_map(|it| it.round.as_ref());
+        let leases = ours.map(|round| Duration::from_secs(round.renewed_at().saturating_sub(now)));
+        let all = rounds.chain(probes).chain(leases);
+        all.min().unwrap_or(LONGEST).min(LONGEST)
     }
 
     /// Goes on with what is under way, and begins what is due.
@@ -141,15 +157,15 @@ impl Prober {
 
     fn begin_if_due(&mut self, index: usize) {
         let watched = &self.watched[index];
-        let timeout = self.services[watched.service].config.timeouts.connect;
         let (began, every) = (now(), watched.every);
-        let lease = began + every.max(timeout.as_secs() + GRACE);
+        let lease = began + LEASE;
         if watched.round.is_none() && self.row(watched).claim(began, every, lease) {
             let watched = &mut self.watched[index];
             let mut left = unique(&watched.servers);
             left.reverse();
             watched.round = Some(Round {
                 began,
+                lease,
                 left,
                 under_way: Vec::new(),
             });
@@ -161,6 +177,9 @@ impl Prober {
         let Some(mut round) = self.watched[index].round.take() else {
             return;
         };
+        if !self.keep_lease(index, &mut round) {
+            return;
+        }
         let service = self.watched[index].service;
         let context = Arc::clone(&self.services);
         let context = &context[service];
@@ -187,6 +206,18 @@ impl Prober {
             true => self.finish(index, &round),
             false => self.watched[index].round = Some(round),
         }
+    }
+
+    /// Whether the round is this worker's still: renews its lease where that is due.
+    fn keep_lease(&self, index: usize, round: &mut Round) -> bool {
+        let (now, watched) = (now(), &self.watched[index]);
+        if now < round.renewed_at() {
+            return true;
+        }
+        let next = now + LEASE;
+        let is_ours = self.row(watched).renew(round.lease, next);
+        round.lease = next;
+        is_ours
     }
 
     /// Takes note of what a probe has found, and tells of a change.
@@ -224,6 +255,7 @@ impl Prober {
         let was_cut_off = row.tally().none_left();
         row.finish(
             &servers,
+            round.lease,
             (round.began + watched.every)
                 .min(now() + pause)
                 .max(round.began + 1),
