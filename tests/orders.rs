@@ -284,3 +284,72 @@ fn who_is_let_at_the_socket_may_ask_and_not_order_and_asking_wakes_no_worker() {
     let error = client.read(&mut byte).expect_err("nothing comes");
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "it is open");
 }
+
+#[test]
+fn a_worker_that_stands_still_is_named_and_what_others_tell_counts() {
+    require!(adit);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = plan()
+        .service("echo", format!("client = yes\n{}", upstream.line()))
+        .start();
+    // The least busy worker has the next one.
+    let mut clients = [0, 1].map(|_| {
+        let mut client = adit.connect("echo");
+        peers::says_and_hears(&mut client, "ten bytes.");
+        client
+    });
+    let number = |client: &TcpStream| {
+        let found = wait_for("the connection", || listed(&adit, &own_address(client)));
+        found["number"].as_u64().expect("a number").to_string()
+    };
+    let numbers = [number(&clients[0]), number(&clients[1])];
+    let still = proc::roles(adit.pid()).workers[0];
+    proc::freeze(still);
+    let mut asking = command(&adit, &["connections", "--json"]);
+    let asking = asking.stdout(std::process::Stdio::piped()).spawn();
+    // One of these is the other worker's, and cut at once; the other one's answer is awaited.
+    let mut cutting = numbers.each_ref().map(|number| {
+        let mut cut = command(&adit, &["cut", number]);
+        let cut = cut
+            .stderr(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null());
+        Some(cut.spawn().expect("running adit"))
+    });
+    let list = asking
+        .expect("running adit")
+        .wait_with_output()
+        .expect("a list");
+    assert_eq!(list.status.code(), Some(3));
+    let list: Value = serde_json::from_slice(&list.stdout).expect("JSON");
+    assert_eq!(list["complete"], false, "{list}");
+    let unanswered = list["unanswered"].as_array().expect("a list");
+    assert_eq!(unanswered.len(), 1, "{list}");
+    assert_eq!(unanswered[0]["pid"], still, "{list}");
+    let ended = [0, 1].map(|at| {
+        let cut: std::process::Child = cutting[at].take().expect("a child");
+        let output = cut.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    });
+    let held = ended
+        .iter()
+        .position(|(code, _)| *code == Some(3))
+        .expect("one is not cut");
+    assert_eq!(ended[1 - held].0, Some(0), "{ended:?}");
+    let named = format!(
+        "not cut: worker 0 of generation 1 (PID {still}) has not answered, and may have connection {}",
+        numbers[held]
+    );
+    assert!(ended[held].1.contains(&named), "{ended:?}");
+    // It does as it was told when it goes on.
+    kill(Pid::from_raw(still), Signal::SIGCONT).expect("kill");
+    for client in &mut clients {
+        let _ = peers::read_until_gone(client);
+    }
+    refused(
+        &adit,
+        &["cut", &numbers[held]],
+        "there is no open connection",
+    );
+}

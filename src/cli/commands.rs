@@ -177,7 +177,7 @@ pub const COMMANDS: &[CommandDef] = &[
         name: "connections",
         arguments: "[--json] [--control SOCKET | FILE]",
         summary: "list the open connections of the running adit, with their numbers, addresses and bytes",
-        details: "Each worker is asked, and answers at once. The numbers are those of the log, unless `logId` says \
+        details: "Each worker is asked, and answers at once; the exit status is 3 if one did not. The numbers are those of the log, unless `logId` says \
              otherwise; then both are shown. It is for root and for the user who started adit. It finds the running \
              adit as `adit status` does.",
         flags: &[
@@ -195,8 +195,8 @@ pub const COMMANDS: &[CommandDef] = &[
         arguments: "NUMBER [--control SOCKET | FILE]",
         summary: "end one open connection",
         details: "NUMBER is what the log shows in brackets, and `adit connections` lists; with `logId = unique` that text \
-             does too. The connection ends as a broken one does, and the log says that it was cut. Without such a \
-             connection it fails. It is for root and for the user who started adit.",
+             does too. The connection ends as a broken one does, and the log says that it was cut. The exit status is 1 \
+             if there is no such connection, and 3 if a worker did not answer that may have it. It is for root and for the user who started adit.",
         flags: &[CONTROL],
         takes_file: true,
     },

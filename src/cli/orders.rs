@@ -2,7 +2,8 @@
 //! started adit.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -11,23 +12,28 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::running::Running;
-use super::status::{Unanswered, understood};
+use super::status::{Unanswered, read_until, understood};
 use super::{complain, print};
-use crate::ipc::inquiry::{self, Inquiry, Told};
+use crate::ipc::inquiry::{self, Connection, Inquiry, Patience, Told};
 use crate::ipc::request::{self, Reply, Request};
 use crate::log::Reason;
 use crate::status::Listed;
 use crate::sys::terminal;
 
-/// A supervisor, or a worker, that says nothing for so long is stuck.
+/// A supervisor that has not answered after this time is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A worker that says nothing for so long is stuck; all is told by then, though there be a million connections.
+const OF_WORKERS: Patience = Patience {
+    silence: Duration::from_secs(5),
+    whole: Duration::from_secs(20),
+};
+/// The exit status where a worker has not answered.
+const SILENT: u8 = 3;
 /// How long what cannot be done now is asked for again, and the pause before it is.
 const LATER: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Messages of workers that are kept: a million connections. One in wrong hands may send them without end.
 const MAX_PARTS: u32 = 1 << 14;
-/// The longest answer, in bytes.
-const MAX_REPLY: u64 = 64 << 20;
 
 /// Why an order was not carried out.
 #[derive(Debug)]
@@ -42,6 +48,18 @@ enum OrderError {
     Unexpected(PathBuf),
     /// There is no such connection; whether some could not be asked for.
     NoSuchConnection(String, u64),
+    /// No worker that answered has this connection, and these have not.
+    Silent(String, Box<Listed>),
+}
+
+impl OrderError {
+    /// That of the program.
+    fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Silent(..) => ExitCode::from(SILENT),
+            _ => ExitCode::FAILURE,
+        }
+    }
 }
 
 impl fmt::Display for OrderError {
@@ -64,21 +82,34 @@ impl fmt::Display for OrderError {
                     f,
                     "there is no open connection {which} (`adit connections` lists them)"
                 )?;
-                match unreached {
-                    0 => Ok(()),
-                    more => write!(
-                        f,
-                        "; {more} connection(s) cannot be reached: their master is dead or of an older version"
-                    ),
-                }
+                unreachable(f, *unreached)
+            }
+            Self::Silent(which, list) => {
+                let who = list.who_is_silent();
+                write!(
+                    f,
+                    "{who} not answered, and may have connection {which} (the log may say why; SIGKILL ends such a \
+                     worker with all its connections, and another is started)"
+                )?;
+                unreachable(f, list.unreached)
             }
         }
     }
 }
 
+fn unreachable(f: &mut fmt::Formatter<'_>, connections: u64) -> fmt::Result {
+    match connections {
+        0 => Ok(()),
+        more => write!(
+            f,
+            "; {more} connection(s) cannot be reached: their master is dead or of an older version"
+        ),
+    }
+}
+
 /// Lists open connections.
 pub(super) fn connections(running: &Running, json: bool) -> ExitCode {
-    let list = match inquire(&running.socket, Inquiry::List) {
+    let list = match inquire(&running.socket, Inquiry::List, |_| false) {
         Ok(list) => list,
         Err(error) => return failed("not listed", &error),
     };
@@ -95,7 +126,7 @@ pub(super) fn connections(running: &Running, json: bool) -> ExitCode {
     };
     match list.complete {
         true => printed,
-        false => ExitCode::FAILURE,
+        false => ExitCode::from(SILENT),
     }
 }
 
@@ -122,20 +153,26 @@ fn cut_one(socket: &Path, which: &str) -> Result<Listed, OrderError> {
     let number = match which.parse() {
         Ok(number) => number,
         Err(_) => {
-            let list = inquire(socket, Inquiry::List)?;
-            let mut all = list.connections.iter();
-            let named = all.find(|one| one.log_id.as_deref() == Some(which));
-            let none = || OrderError::NoSuchConnection(which.to_owned(), list.unreached);
-            named.ok_or_else(none)?.number
+            let is_it = |one: &Connection| one.log_id.as_deref() == Some(which);
+            let list = inquire(socket, Inquiry::List, is_it)?;
+            match list.connections.iter().find(|one| is_it(one)) {
+                Some(named) => named.number,
+                None => return Err(not_found(which, list)),
+            }
         }
     };
-    let cut = inquire(socket, Inquiry::Cut(number))?;
+    let is_it = |one: &Connection| one.number == number;
+    let cut = inquire(socket, Inquiry::Cut(number), is_it)?;
     match cut.connections.is_empty() {
         false => Ok(cut),
-        true => Err(OrderError::NoSuchConnection(
-            which.to_owned(),
-            cut.unreached,
-        )),
+        true => Err(not_found(which, cut)),
+    }
+}
+
+fn not_found(which: &str, list: Listed) -> OrderError {
+    match list.complete {
+        true => OrderError::NoSuchConnection(which.to_owned(), list.unreached),
+        false => OrderError::Silent(which.to_owned(), list.into()),
     }
 }
 
@@ -165,54 +202,71 @@ pub(super) fn drain(running: &Running, service: &str, undo: bool) -> ExitCode {
 
 fn failed(what: &str, error: &OrderError) -> ExitCode {
     complain(format_args!("{what}: {error}"));
-    ExitCode::FAILURE
+    error.exit_code()
 }
 
-/// Asks every worker, and hears them all.
-fn inquire(socket: &Path, inquiry: Inquiry) -> Result<Listed, OrderError> {
+/// Asks every worker, and hears them all, or until one tells of the connection that is wanted.
+fn inquire(
+    socket: &Path,
+    inquiry: Inquiry,
+    is_wanted: impl Fn(&Connection) -> bool,
+) -> Result<Listed, OrderError> {
     let unanswered = |error| OrderError::Unanswered(socket.to_owned(), error);
     let (workers, theirs) = inquiry::sockets().map_err(unanswered)?;
-    let unreached = match order(socket, &Request::Inquire(inquiry), Some(theirs))? {
-        Reply::Asked { unreached } => unreached,
+    let (unreached, mut asked) = match order(socket, &Request::Inquire(inquiry), Some(theirs))? {
+        Reply::Asked { unreached, workers } => (unreached, workers),
         Reply::Later(why) | Reply::Refused(why) => return Err(OrderError::Refused(why)),
         Reply::Done(_) => return Err(OrderError::Unexpected(socket.to_owned())),
     };
-    let mut list = Listed {
-        unreached,
-        complete: true,
-        ..Listed::default()
-    };
+    let mut connections = Vec::new();
     let (mut parts, mut missed) = (0, false);
-    let heard = inquiry::hear_all(&workers, PATIENCE, |told| match told {
-        Told::Connections(part) if parts < MAX_PARTS => {
-            parts += 1;
-            list.connections.extend(part);
+    let heard = inquiry::hear_all(&workers, OF_WORKERS, |told| {
+        match told {
+            Told::Connections(part) if parts < MAX_PARTS => {
+                parts += 1;
+                let is_found = part.iter().any(&is_wanted);
+                connections.extend(part);
+                if is_found {
+                    return ControlFlow::Break(());
+                }
+            }
+            Told::Connections(_) | Told::Missed => missed = true,
+            Told::Over { generation, worker } => {
+                asked.retain(|one| (one.generation, one.worker) != (generation, worker));
+            }
         }
-        Told::Connections(_) | Told::Missed => missed = true,
+        ControlFlow::Continue(())
     });
-    if let Err(error) = heard {
-        complain(format_args!("a worker's answer: {}", Reason(&error)));
-        missed = true;
-    }
-    list.complete = !missed;
-    list.connections.sort_by_key(|one| one.number);
-    Ok(list)
+    missed |= match heard {
+        Ok(()) => false,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => true,
+        Err(error) => {
+            complain(format_args!("a worker's answer: {}", Reason(&error)));
+            true
+        }
+    };
+    connections.sort_by_key(|one| one.number);
+    Ok(Listed {
+        connections,
+        unreached,
+        complete: !missed,
+        // One that has died meanwhile has no connection any more.
+        unanswered: if missed { asked } else { Vec::new() },
+    })
 }
 
 /// Sends a request to the supervisor; its answer.
 fn order(socket: &Path, request: &Request, theirs: Option<OwnedFd>) -> Result<Reply, OrderError> {
     let unanswered = |error| OrderError::Unanswered(socket.to_owned(), error);
     let channel = request::send(socket, request, theirs, PATIENCE).map_err(unanswered)?;
-    let stream = UnixStream::from(OwnedFd::from(channel));
+    let mut stream = UnixStream::from(OwnedFd::from(channel));
     let mut document = Vec::new();
-    match (&stream).take(MAX_REPLY).read_to_end(&mut document) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            return Err(unanswered(io::ErrorKind::TimedOut.into()));
-        }
+    match read_until(&mut stream, Instant::now() + PATIENCE, &mut document) {
         // An older adit closes without having read what was asked.
-        Err(error) if document.is_empty() => return Err(unanswered(error)),
-        Err(_) => {}
+        Err(error) if document.is_empty() || error.kind() == io::ErrorKind::TimedOut => {
+            return Err(unanswered(error));
+        }
+        _ => {}
     }
     match serde_json::from_slice(&document) {
         Ok(reply) => Ok(reply),

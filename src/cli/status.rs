@@ -145,7 +145,21 @@ fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
     let mut socket = connect(control, timeout)?;
     // The process that called listen(2): unix(7).
     let listens = getsockopt(&socket, PeerCredentials)?;
-    let (mut document, mut piece) = (Vec::new(), [0; 8192]);
+    let mut document = Vec::new();
+    read_until(&mut socket, end, &mut document)?;
+    Ok((document, Pid::from_raw(listens.pid())))
+}
+
+/// Adds what comes from a socket up to its end of file, which must be there by then.
+///
+/// # Errors
+/// It is not; what read(2) gives. What came before is there.
+pub(super) fn read_until(
+    socket: &mut UnixStream,
+    end: Instant,
+    document: &mut Vec<u8>,
+) -> io::Result<()> {
+    let mut piece = [0; 8192];
     while document.len() < MAX_DOCUMENT {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -160,7 +174,7 @@ fn ask_within(control: &Path, timeout: Duration) -> io::Result<(Vec<u8>, Pid)> {
             Err(error) => return Err(error),
         }
     }
-    Ok((document, Pid::from_raw(listens.pid())))
+    Ok(())
 }
 
 /// If the queue is full, waits for room, up to the timeout.

@@ -2,6 +2,7 @@
 //! with the question. Never in here: a message of theirs to the supervisor.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -33,8 +34,35 @@ pub(crate) enum Inquiry {
 pub(crate) enum Told {
     /// Connections that the inquiry concerns.
     Connections(Vec<Connection>),
-    /// A worker could not be asked.
+    /// A worker could not be asked, or one of its threads has not answered.
     Missed,
+    /// A worker has told all.
+    Over {
+        /// Its generation.
+        generation: u64,
+        /// Its number in that.
+        worker: usize,
+    },
+}
+
+/// A worker that is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// Its generation.
+    pub generation: u64,
+    /// Its number in that, from 0.
+    pub worker: usize,
+    /// Its process.
+    pub pid: u64,
+}
+
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Without a word.
+    pub silence: Duration,
+    /// In all, whatever is told: a worker in wrong hands may tell a little now and then.
+    pub whole: Duration,
 }
 
 /// An open connection.
@@ -72,41 +100,68 @@ pub(crate) fn tell(
     let end = Instant::now() + patience;
     let mut left = connections.into_iter().peekable();
     while left.peek().is_some() {
-        let part = Told::Connections(left.by_ref().take(PART).collect());
-        loop {
-            match say_now(asker, &part, &[]) {
-                Err(error) if Channel::is_busy(&error) && Instant::now() < end => {
-                    let mut room = [PollFd::new(asker.as_fd(), PollFlags::POLLOUT)];
-                    let timeout = end.saturating_duration_since(Instant::now());
-                    wait(
-                        &mut room,
-                        PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO),
-                    )?;
-                }
-                said => break said?,
-            }
-        }
+        let part = left.by_ref().take(PART).collect();
+        tell_one(asker, &Told::Connections(part), end)?;
     }
     Ok(())
 }
 
-/// Hears what workers tell, until all have said it. `hear` takes each message.
+/// Tells it that this worker has told all; as [`tell`].
 ///
 /// # Errors
-/// `TimedOut`: for so long none has said anything, and not all have ended. What is heard is no message of adit's, or
-/// has no end.
+/// As [`tell`].
+pub(crate) fn tell_end(
+    asker: &Channel,
+    generation: u64,
+    worker: usize,
+    patience: Duration,
+) -> io::Result<()> {
+    let over = Told::Over { generation, worker };
+    tell_one(asker, &over, Instant::now() + patience)
+}
+
+fn tell_one(asker: &Channel, told: &Told, end: Instant) -> io::Result<()> {
+    loop {
+        match say_now(asker, told, &[]) {
+            Err(error) if Channel::is_busy(&error) && Instant::now() < end => {
+                let mut room = [PollFd::new(asker.as_fd(), PollFlags::POLLOUT)];
+                let timeout = end.saturating_duration_since(Instant::now());
+                wait(
+                    &mut room,
+                    PollTimeout::try_from(timeout).unwrap_or(PollTimeout::ZERO),
+                )?;
+            }
+            said => return said,
+        }
+    }
+}
+
+/// Hears what workers tell, until all have said it. `hear` takes each message; it breaks off when it knows enough.
+///
+/// # Errors
+/// `TimedOut`: they were heard for as long as there is patience, and not all have ended. What is heard is no message of
+/// adit's, or has no end.
 pub(crate) fn hear_all(
     workers: &Channel,
-    patience: Duration,
-    mut hear: impl FnMut(Told),
+    patience: Patience,
+    mut hear: impl FnMut(Told) -> ControlFlow<()>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; super::words::MAX_WORD];
     let mut heard = 0;
+    let end = Instant::now() + patience.whole;
+    let mut silent_until = Instant::now() + patience.silence;
     loop {
-        let mut ready = [PollFd::new(workers.as_fd(), PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        if wait(&mut ready, timeout)? == 0 {
+        let left = end
+            .min(silent_until)
+            .saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        let mut ready = [PollFd::new(workers.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, or the last millisecond would be a loop of empty waits.
+        let timeout = PollTimeout::try_from(left + Duration::from_millis(1));
+        if wait(&mut ready, timeout.unwrap_or(PollTimeout::MAX))? == 0 {
+            continue;
         }
         match workers.receive(&mut buffer, MsgFlags::MSG_DONTWAIT) {
             Ok(None) => return Ok(()),
@@ -117,7 +172,10 @@ pub(crate) fn hear_all(
                         "a worker tells of connections without end",
                     ));
                 }
-                hear(understood(&buffer[..message.len])?);
+                if hear(understood(&buffer[..message.len])?).is_break() {
+                    return Ok(());
+                }
+                silent_until = Instant::now() + patience.silence;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
@@ -154,6 +212,55 @@ mod tests {
         }
     }
 
+    fn within(time: Duration) -> Patience {
+        Patience {
+            silence: time,
+            whole: time,
+        }
+    }
+
+    /// Says it again until that is not taken any more; how often it was.
+    fn trickles(theirs: OwnedFd) -> std::thread::JoinHandle<usize> {
+        let theirs = Channel::from(theirs);
+        std::thread::spawn(move || {
+            let told = || tell(&theirs, vec![connection(1)], Duration::from_secs(30));
+            std::iter::repeat_with(told)
+                .take_while(Result::is_ok)
+                .count()
+        })
+    }
+
+    #[test]
+    fn one_that_trickles_is_heard_no_longer_than_there_is_patience_and_what_is_wanted_ends_it() {
+        let (ours, theirs) = sockets().unwrap();
+        let worker = trickles(theirs);
+        let patience = Patience {
+            silence: Duration::from_secs(30),
+            whole: Duration::from_millis(50),
+        };
+        let mut taken = 0;
+        // Each word is taken slowly enough that what it may tell in all does not end it before.
+        let error = hear_all(&ours, patience, |_| {
+            taken += 1;
+            std::thread::yield_now();
+            ControlFlow::Continue(())
+        });
+        drop(ours);
+        assert!(worker.join().unwrap() >= taken);
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
+
+        let (ours, theirs) = sockets().unwrap();
+        let worker = trickles(theirs);
+        let mut taken = 0;
+        let heard = hear_all(&ours, within(Duration::from_secs(30)), |_| {
+            taken += 1;
+            ControlFlow::Break(())
+        });
+        drop(ours);
+        worker.join().unwrap();
+        assert!(heard.is_ok() && taken == 1);
+    }
+
     #[test]
     fn more_than_a_socket_buffers_arrives_in_order_and_ends_with_the_last_copy() {
         let (ours, theirs) = sockets().unwrap();
@@ -162,9 +269,12 @@ mod tests {
         let sent = all.clone();
         let worker = std::thread::spawn(move || tell(&theirs, sent, Duration::from_secs(30)));
         let mut heard = Vec::new();
-        hear_all(&ours, Duration::from_secs(30), |told| match told {
-            Told::Connections(part) => heard.extend(part),
-            Told::Missed => panic!("missed"),
+        hear_all(&ours, within(Duration::from_secs(30)), |told| {
+            match told {
+                Told::Connections(part) => heard.extend(part),
+                other => panic!("{other:?}"),
+            }
+            ControlFlow::Continue(())
         })
         .unwrap();
         assert_eq!(heard, all);
@@ -176,8 +286,8 @@ mod tests {
         let (ours, theirs) = sockets().unwrap();
         let theirs = Channel::from(theirs);
         let briefly = Duration::from_millis(50);
-        let error = hear_all(&ours, briefly, |_| ()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let error = hear_all(&ours, within(briefly), |_| ControlFlow::Continue(()));
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::TimedOut);
         let all: Vec<Connection> = (0..50_000).map(connection).collect();
         let error = tell(&theirs, all, briefly).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);

@@ -17,7 +17,7 @@ use nix::sys::time::TimeVal;
 use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
-use super::inquiry::Inquiry;
+use super::inquiry::{Asked, Inquiry};
 
 /// The longest request, in bytes.
 pub(crate) const MAX_REQUEST: usize = 4096;
@@ -42,6 +42,9 @@ pub(crate) enum Reply {
     Asked {
         /// Connections of workers that cannot be asked.
         unreached: u64,
+        /// Those that were; an older adit does not say.
+        #[serde(default)]
+        workers: Vec<Asked>,
     },
     /// Not now, and why: asked again, it may be done.
     Later(String),

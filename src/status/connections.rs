@@ -1,11 +1,13 @@
 //! The list of open connections, for `adit connections`. What it says of one comes from a worker.
 #![forbid(unsafe_code)]
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::fit::{Column, Width, lines, say};
 use super::services::bytes;
-use crate::ipc::inquiry::Connection;
+use crate::ipc::inquiry::{Asked, Connection};
 
 /// What the workers have told.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +18,8 @@ pub(crate) struct Listed {
     pub unreached: u64,
     /// Whether every other worker has answered.
     pub complete: bool,
+    /// Those that have not, where that is known.
+    pub unanswered: Vec<Asked>,
 }
 
 impl Listed {
@@ -60,10 +64,38 @@ impl Listed {
             );
         }
         if !self.complete {
-            let text_of = "Not every worker has answered: there may be more (see the log)";
-            say(&mut text, 0, text_of, width);
+            let who = self.who_is_silent();
+            say(
+                &mut text,
+                0,
+                &format!("{who} not answered: there may be more (see the log)"),
+                width,
+            );
         }
         text
+    }
+}
+
+impl Listed {
+    /// The subject of a sentence of what these have not done.
+    pub(crate) fn who_is_silent(&self) -> String {
+        let named: Vec<String> = self.unanswered.iter().map(ToString::to_string).collect();
+        match &*named {
+            [] => "A worker has".to_owned(),
+            [one] => format!("{one} has"),
+            [all @ .., last] => format!("{} and {last} have", all.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Asked {
+            generation,
+            worker,
+            pid,
+        } = self;
+        write!(f, "worker {worker} of generation {generation} (PID {pid})")
     }
 }
 
@@ -97,6 +129,11 @@ pub(super) mod tests {
             }],
             unreached: 3,
             complete: false,
+            unanswered: vec![Asked {
+                generation: 7,
+                worker: 1,
+                pid: 1042,
+            }],
         }
     }
 
@@ -114,7 +151,14 @@ pub(super) mod tests {
             "  smtp       4711  192.0.2.7:1042  [2001:db8::1]:465  2 min   1023 B   4.0 KiB   open  AAAAAAAAAAAAAAAAAAAAAA"
         );
         assert!(rows[2].starts_with("3 more connection(s)"), "{wide}");
-        assert!(rows[3].starts_with("Not every worker"), "{wide}");
+        assert_eq!(
+            rows[3],
+            "worker 1 of generation 7 (PID 1042) has not answered: there may be more (see the log)"
+        );
+        list.unanswered.push(list.unanswered[0]);
+        assert!(list.who_is_silent().ends_with(" (PID 1042) have"));
+        list.unanswered.clear();
+        assert_eq!(list.who_is_silent(), "A worker has");
         list.connections[0].log_id = None;
         list.connections[0].service = "name\n\u{1b}[2J".into();
         for width in [80, 60, 45] {

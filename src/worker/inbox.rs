@@ -5,12 +5,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use crossbeam_channel::{Receiver, unbounded};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::socket::MsgFlags;
 
 use super::Start;
 use super::inlet::Inlet;
+use super::inquiring::{Place, tell_all};
 use super::prober::Prober;
 use super::reactor::ThreadContext;
 use super::shared::Command;
@@ -20,10 +21,9 @@ use super::unfinished;
 use crate::helper::Kind;
 use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
-use crate::ipc::inquiry::{self, Inquiry, Told};
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
-use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say, say_now};
+use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
@@ -49,6 +49,7 @@ pub(super) struct Inbox {
     stapler: Option<Stapler>,
     /// Looks at servers; as the stapler.
     prober: Option<Prober>,
+    place: Place,
     /// When to cut the connections, now that the master is gone and cannot order it.
     cut_at: Option<Instant>,
 }
@@ -101,6 +102,10 @@ impl Inbox {
             orphaned: false,
             stapler,
             prober,
+            place: Place {
+                generation: start.generation,
+                worker: start.index,
+            },
             cut_at: None,
         })
     }
@@ -235,7 +240,13 @@ impl Inbox {
             ToWorker::List => self.list(),
             ToWorker::Inquire(inquiry) => {
                 if let Some(asker) = descriptors.pop() {
-                    self.inquire(*inquiry, &asker.into());
+                    tell_all(
+                        &self.threads,
+                        *inquiry,
+                        self.place,
+                        &asker.into(),
+                        LIST_TIMEOUT,
+                    );
                 }
             }
             ToWorker::Drain => self.drain(),
@@ -256,30 +267,6 @@ impl Inbox {
         self.prober = None;
         for thread in &self.threads {
             thread.command(Command::Drain);
-        }
-    }
-
-    /// Tells the client that asks what every thread knows. It is not waited for long: it may be stopped, and the
-    /// master's next word waits.
-    fn inquire(&self, inquiry: Inquiry, asker: &Channel) {
-        let (sender, receiver) = unbounded();
-        for thread in &self.threads {
-            thread.command(Command::Inquire(inquiry, sender.clone()));
-        }
-        drop(sender);
-        loop {
-            let told = match receiver.recv_timeout(LIST_TIMEOUT) {
-                Ok(connections) => inquiry::tell(asker, connections, LIST_TIMEOUT),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    // A thread stands still: the list is not whole.
-                    let _ = say_now(asker, &Told::Missed, &[]);
-                    return;
-                }
-            };
-            if told.is_err() {
-                return;
-            }
         }
     }
 

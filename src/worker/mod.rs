@@ -7,6 +7,7 @@ mod complaints;
 pub(crate) mod group;
 mod inbox;
 pub(crate) mod inlet;
+mod inquiring;
 mod panics;
 mod prober;
 pub(crate) mod reactor;

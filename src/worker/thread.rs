@@ -51,6 +51,23 @@ pub(crate) fn spawn(
 }
 
 impl ThreadHandle {
+    /// A thread that does nothing, and the commands that it is sent.
+    #[cfg(test)]
+    pub(super) fn that_stands_still() -> (ThreadHandle, Receiver<Command>) {
+        let (commands, incoming) = unbounded();
+        let shared = Shared {
+            poller: Arc::new(Poller::new().unwrap()),
+            permits: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+        };
+        let handle = ThreadHandle {
+            shared: Arc::new(shared),
+            commands,
+            thread: std::thread::spawn(|| ()),
+        };
+        (handle, incoming)
+    }
+
     /// Lets the thread take `sockets` more from the channel, where they are already.
     #[cfg(test)]
     pub(crate) fn wake_for(&self, sockets: usize) {

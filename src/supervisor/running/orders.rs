@@ -4,9 +4,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::Supervisor;
-use crate::ipc::inquiry::Inquiry;
+use crate::ipc::inquiry::{Asked, Inquiry};
 use crate::ipc::request::{Reply, Request};
 use crate::ipc::words::{ToMaster, say_now};
 use crate::log::Reason;
@@ -71,17 +72,26 @@ impl Supervisor {
         };
         let orphans = self.masters.orphans().iter().map(Orphans::active);
         let mut unreached = orphans.fold(0, u64::saturating_add);
+        let mut workers = Vec::new();
         for generation in self.masters.all().iter().filter(serves) {
             let word = ToMaster::Inquire(inquiry);
             let said = generation.can_be_asked
                 && say_now(&generation.channel, &word, &[socket.as_fd()]).is_ok();
-            if !said {
-                let board = &generation.scoreboard;
+            let board = &generation.scoreboard;
+            if said {
+                let asked = (0..board.workers()).map(|worker| Asked {
+                    generation: generation.number,
+                    worker,
+                    pid: board.worker(worker).pid().load(Relaxed),
+                });
+                // One that is being started anew has no connection.
+                workers.extend(asked.filter(|asked| asked.pid != 0));
+            } else {
                 let active = (0..board.services()).map(|service| board.active(service));
                 unreached = active.fold(unreached, u64::saturating_add);
             }
         }
-        Reply::Asked { unreached }
+        Reply::Asked { unreached, workers }
     }
 
     /// Accepts nothing more for a service.
