@@ -237,6 +237,7 @@ fn start(sources: Sources, loaded: Loaded, listeners: Listeners) -> io::Result<S
         control: Control::of(&config.global, &ui)?,
         listeners,
         sources,
+        allowed: config.global.metrics_allowed(),
         config,
         common,
         leash: holder,
@@ -310,6 +311,9 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
     crate::notice!(log, "{} has taken over", env!("CARGO_PKG_VERSION"));
     crate::sandbox::supervisor()?;
     tell_of_the_sandbox(&log);
+    // Of the configuration in force: the file may say something else, and be refused.
+    let allowed = taken.allowed.map(|allowed| allowed.networks);
+    let allowed = allowed.unwrap_or_else(|| config.global.metrics_allowed());
     let mut supervisor = Supervisor::new(Parts {
         sources,
         config: Rc::new(config),
@@ -317,6 +321,7 @@ fn succeed(mut sources: Sources, state: File) -> io::Result<Supervisor> {
         leash: taken.leash,
         helpers: taken.helpers,
         metrics: taken.metrics,
+        allowed,
         waiting: Waiting::new()?,
         signals,
         log,

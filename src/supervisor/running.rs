@@ -38,7 +38,7 @@ use super::source::{Source, Waiting};
 use super::syslog::SyslogWatch;
 use super::watch::Watch;
 use crate::children::{self, Death};
-use crate::config::{Config, Sources};
+use crate::config::{Config, Networks, Sources};
 use crate::incidents::Diagnosis;
 use crate::ipc::leash::Holder;
 use crate::ipc::words::{FromMaster, hear};
@@ -63,6 +63,8 @@ pub(super) struct Supervisor {
     leash: Holder,
     helpers: Helpers,
     metrics: Option<Metrics>,
+    /// Networks that may ask it by the configuration in force; `None`: all.
+    allowed: Option<Networks>,
     /// What the teller knows.
     told: Told,
     helper_deaths: HelperDeaths,
@@ -104,6 +106,8 @@ pub(super) struct Parts {
     pub helpers: Helpers,
     /// Where the teller listens.
     pub metrics: Option<Metrics>,
+    /// Networks that may ask there.
+    pub allowed: Option<Networks>,
     /// What the loop waits by.
     pub waiting: Waiting,
     /// The supervisor's signals.
@@ -137,6 +141,7 @@ impl Supervisor {
             leash: parts.leash,
             helpers: parts.helpers,
             metrics: parts.metrics,
+            allowed: parts.allowed,
             told: Told::default(),
             helper_deaths: HelperDeaths::new(),
             waiting: parts.waiting,
@@ -216,7 +221,9 @@ impl Supervisor {
             if self.status.is_some() {
                 return;
             }
+            self.told.follow(&event);
             for order in self.decider.on(event, Instant::now()) {
+                self.told.follow_order(&order);
                 events.extend(self.obey(order));
             }
         }
@@ -381,6 +388,7 @@ impl Supervisor {
     fn orphan_ended(&mut self, pid: Pid) {
         let gone = self.masters.orphan_ended(pid);
         self.carry_counts();
+        self.told.is_outdated();
         self.masters.forget_the_gone();
         for number in gone {
             self.happen(Event::OrphansEnded(number));

@@ -37,7 +37,7 @@ use super::pid_file::PidFile;
 use super::saved_phrases;
 use super::spares::Spare;
 use super::vault::Vault;
-use crate::config::MetricsAddress;
+use crate::config::{MetricsAddress, Networks};
 use crate::helper::KnownNames;
 use crate::ipc::inherit;
 use crate::ipc::leash::{Holder, Leash};
@@ -137,6 +137,9 @@ struct Saved {
     control: Option<(RawFd, PathBuf)>,
     #[serde(default)]
     metrics: Option<(RawFd, MetricsAddress)>,
+    /// Networks that may ask there; versions before do not tell.
+    #[serde(default)]
+    allowed: Option<Allowed>,
     next_number: u64,
     #[serde(default)]
     reloads: Reloads,
@@ -156,6 +159,12 @@ struct Saved {
     files: Option<(u64, u64)>,
 }
 
+/// Who may ask the teller; without networks all may.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Allowed {
+    pub(super) networks: Option<Networks>,
+}
+
 /// What was taken over.
 pub(super) struct TakenOver {
     pub(super) masters: Masters,
@@ -170,6 +179,7 @@ pub(super) struct TakenOver {
     pub(super) pid_file: Option<PidFile>,
     pub(super) control: Option<Control>,
     pub(super) metrics: Option<Metrics>,
+    pub(super) allowed: Option<Allowed>,
     pub(super) next_number: u64,
     pub(super) reloads: Reloads,
 }
@@ -261,6 +271,7 @@ impl TakenOver {
             pid_file: pid_file.transpose()?,
             control: control.transpose()?,
             metrics: metrics.transpose()?,
+            allowed: saved.allowed,
             next_number: saved.next_number,
             reloads: saved.reloads,
         })
@@ -297,6 +308,8 @@ pub(super) struct Handed<'a> {
     pub control: Option<&'a Control>,
     /// The teller's listener.
     pub metrics: Option<&'a Metrics>,
+    /// Networks that may ask there.
+    pub allowed: Option<&'a Networks>,
     /// Where failures are told.
     pub log: Log,
 }
@@ -365,6 +378,9 @@ impl Handed<'_> {
             pid_file,
             control,
             metrics,
+            allowed: Some(Allowed {
+                networks: self.allowed.cloned(),
+            }),
             next_number: self.decider.next_number(),
             reloads: self.decider.reloads(),
             orphans,

@@ -104,6 +104,7 @@ impl Supervisor {
             Ok(index) => index,
             Err(untouched) => return reply_of(untouched),
         };
+        self.told.is_outdated();
         // The end of a listener that this still watched would never come.
         if self.backlog.take().is_some() {
             self.watch_backlog();
@@ -125,6 +126,7 @@ impl Supervisor {
             Err(reply) => return reply,
         };
         let (config, log) = (Rc::clone(&self.config), self.log);
+        self.told.is_outdated();
         match self.listeners.take_back(&config, name, &log) {
             Err(untouched) => return reply_of(untouched),
             Ok((index, sockets)) => {

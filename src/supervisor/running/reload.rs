@@ -173,6 +173,7 @@ impl Supervisor {
             pid_file: self.pid_file.as_ref(),
             control: self.control.as_ref(),
             metrics: self.metrics.as_ref(),
+            allowed: self.allowed.as_ref(),
             log: self.log,
         }
     }
@@ -426,6 +427,7 @@ impl Supervisor {
         self.common.names = names;
         self.log = log_of(Why::Reload, &config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
+        self.allowed = config.global.metrics_allowed();
         self.watch = Watch::of(&config, &self.log).unwrap_or_else(|error| {
             let (reason, remedy) = (Reason(&error), remedy::starting_a_process(&error));
             crate::error!(self.log, "certWatch: {reason} ({remedy})");

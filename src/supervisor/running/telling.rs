@@ -14,7 +14,8 @@ use crate::helper::Kind;
 use crate::helper::teller::picture::{self, BoardSize, Picture};
 use crate::helper::teller::{introduce_board, tell};
 use crate::ipc::channel::Channel;
-use crate::supervisor::decider::{Event, State};
+use crate::ipc::words::FromMaster;
+use crate::supervisor::decider::{Event, Order, State};
 use crate::supervisor::generation::{About, Generation};
 
 /// What a teller knows already. Another one, in the place of one that died, knows nothing.
@@ -22,6 +23,44 @@ use crate::supervisor::generation::{About, Generation};
 pub(super) struct Told {
     boards: BTreeSet<u64>,
     picture: Option<Picture>,
+    /// Nothing has happened since that would change it.
+    is_true: bool,
+}
+
+impl Told {
+    /// Something has happened that may change the picture.
+    pub(super) fn is_outdated(&mut self) {
+        self.is_true = false;
+    }
+
+    /// Whether this may change it.
+    pub(super) fn follow(&mut self, event: &Event) {
+        self.is_true &= matches!(
+            event,
+            Event::TurnOver
+                | Event::Clock
+                | Event::StatusWanted
+                | Event::HelperAnswered(_)
+                | Event::ClientCame
+                | Event::ClientsWait
+                | Event::ControlPaused
+                | Event::Said(_, FromMaster::Alive)
+        );
+    }
+
+    /// Whether this does.
+    pub(super) fn follow_order(&mut self, order: &Order) {
+        self.is_true &= matches!(
+            order,
+            Order::Ask(_)
+                | Order::AskHelper(_)
+                | Order::LookAtBacklog
+                | Order::WatchBacklog
+                | Order::LookUpNames
+                | Order::ResumeControl
+                | Order::FeedWatchdog
+        );
+    }
 }
 
 /// How often helpers died, by kind.
@@ -33,8 +72,13 @@ impl Supervisor {
         let Some(channel) = self.helpers.channel(Kind::Teller) else {
             return;
         };
+        if self.told.is_true {
+            debug_assert_eq!(self.told.picture, Some(self.picture()));
+            return;
+        }
         let picture = self.picture();
         if self.told.picture.as_ref() == Some(&picture) {
+            self.told.is_true = true;
             return;
         }
         let orphans = self.masters.orphans().iter().map(|o| &o.generation);
@@ -52,28 +96,19 @@ impl Supervisor {
         let (reloads_succeeded, reloads_failed) = self.decider.reloads().counts();
         let orphans = self.masters.orphans().iter().map(|o| &o.generation);
         let generations = self.masters.all().iter().chain(orphans);
+        let (services, leads_to) = self.services_in_force();
         Picture {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             reloads_succeeded,
             reloads_failed,
-            services: self
-                .config
-                .services
-                .iter()
-                .map(|s| s.name.clone())
-                .collect(),
+            listening: self.listening(&services),
+            services,
             generations: generations
                 .map(|generation| shown(generation, self.decider.state(generation.number)))
                 .collect(),
             carried: self.common.carried.all().collect(),
-            leads_to: self
-                .config
-                .services
-                .iter()
-                .map(|service| About::of(service).connect.join(", "))
-                .collect(),
-            allowed: self.config.global.metrics_allowed(),
-            listening: self.listening(),
+            leads_to,
+            allowed: self.allowed.clone(),
             helpers: Kind::ALL
                 .into_iter()
                 .filter(|kind| self.helpers.channel(*kind).is_some())
@@ -87,14 +122,32 @@ impl Supervisor {
         }
     }
 
-    /// Where the configuration in force listens.
-    fn listening(&self) -> Vec<picture::Listening> {
+    /// The names of the services of the configuration in force, and where each leads. Right after an exec that is the
+    /// generation's that serves, whatever the file says: it may be refused.
+    fn services_in_force(&self) -> (Vec<String>, Vec<String>) {
+        let serving = self.decider.serving();
+        let leads_to = |about: &About| about.connect.join(", ");
+        match serving.and_then(|number| self.masters.get(number)) {
+            Some(serving) => {
+                let abouts = serving.about.iter().map(leads_to);
+                (serving.names.clone(), abouts.collect())
+            }
+            None => {
+                let services = self.config.services.iter();
+                let services = services.map(|s| (s.name.clone(), leads_to(&About::of(s))));
+                services.unzip()
+            }
+        }
+    }
+
+    /// Where the configuration in force listens, whose services have these names.
+    fn listening(&self, names: &[String]) -> Vec<picture::Listening> {
         let all = self.listeners.all();
         let addresses: HashMap<_, _> = all.map(|(_, text, fd)| (fd.as_raw_fd(), text)).collect();
         let served = self.listeners.served().into_iter();
         let listening = served.filter_map(|(service, socket)| {
             Some(picture::Listening {
-                service: self.config.services.get(service)?.name.clone(),
+                service: names.get(service)?.clone(),
                 address: (*addresses.get(&socket.as_raw_fd())?).to_owned(),
                 inode: fstat(socket).ok()?.st_ino,
             })
@@ -137,6 +190,7 @@ fn say(
     let is_there = |number: &u64| generations.iter().any(|g| g.number == *number);
     told.boards.retain(is_there);
     told.picture = Some(picture);
+    told.is_true = true;
     Ok(())
 }
 
