@@ -7,7 +7,7 @@ use std::process::Command;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 
-use super::{address, ask, ask_on, client_mode, get, plain, teller, value, wait_for_health};
+use super::{address, ask, ask_on, client_mode, get, plain, teller, wait_for_health};
 use crate::require;
 use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
@@ -68,15 +68,18 @@ fn it_says_what_adit_does_and_a_browser_may_run_nothing_else() {
         );
         assert_eq!(answer.contains("imap"), status == "200 OK", "{answer}");
     }
-    let rebound = ask(
-        address,
-        "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n",
-    );
-    assert_eq!(
-        value(&rebound, "adit_healthy"),
-        1,
-        "Prometheus may have any name"
-    );
+    for path in ["/metrics", "/health"] {
+        let asked = |more: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: evil.example\r\n{more}\r\n");
+            ask(address, &request)
+        };
+        // Prometheus, and a browser that a script has made deny what it may.
+        let scraped = asked("Accept-Encoding: gzip\r\nUser-Agent: Prometheus/2.53.0\r\n");
+        assert!(scraped.starts_with("HTTP/1.1 200 OK\r\n"), "{scraped}");
+        let rebound = asked("Accept-Encoding: gzip, deflate\r\nUser-Agent: Prometheus/2.53.0\r\n");
+        assert!(rebound.starts_with("HTTP/1.1 421 "), "{rebound}");
+        assert!(!rebound.contains("adit_healthy"), "{rebound}");
+    }
 }
 
 /// A connection to this address on loopback that comes from this machine's own address, as one of another machine does.

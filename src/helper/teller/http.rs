@@ -46,6 +46,8 @@ pub(super) struct Request {
     pub head: bool,
     /// The name and port that were asked for, where they were told.
     pub host: Option<String>,
+    /// A browser may have sent it: see [`is_of_a_browser`].
+    pub browses: bool,
 }
 
 /// What has come so far.
@@ -106,7 +108,7 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
     if major != b'1' {
         return Err(Status::OtherVersion);
     }
-    let mut hosts = Vec::new();
+    let (mut hosts, mut browses) = (Vec::new(), false);
     for line in lines {
         let colon = line.iter().position(|b| *b == b':');
         let (name, value) = line.split_at(colon.ok_or(Status::BadRequest)?);
@@ -115,9 +117,11 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
         if !is_token(name) || value.iter().any(control) {
             return Err(Status::BadRequest);
         }
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
         if name.eq_ignore_ascii_case(b"host") {
-            hosts.push(value.get(1..).unwrap_or_default().trim_ascii());
+            hosts.push(value);
         }
+        browses |= is_of_a_browser(name, value);
     }
     if hosts.len() > 1 || (minor != b'0' && hosts.is_empty()) {
         return Err(Status::BadRequest);
@@ -132,7 +136,23 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
         head: method == b"HEAD",
         // The one in the target counts (section 3.2.2).
         host: named.or_else(|| told.map(String::from)),
+        browses,
     })
+}
+
+/// Whether a header is one that browsers send with every request, and scripts cannot take away: the Fetch standard forbids
+/// them Accept-Encoding, in which browsers name deflate, and lets them change Accept-Language alone.
+fn is_of_a_browser(name: &[u8], value: &[u8]) -> bool {
+    let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+    let takes_deflate = || {
+        let mut codings = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        codings.any(|coding| coding.to_ascii_lowercase().starts_with(b"deflate"))
+    };
+    is(b"accept-language")
+        || is(b"origin")
+        || is(b"referer")
+        || name.to_ascii_lowercase().starts_with(b"sec-")
+        || is(b"accept-encoding") && takes_deflate()
 }
 
 /// The host, if it is there, and the path of `/path?query` or `http://host/path` (RFC 9112, section 3.2).
@@ -205,7 +225,12 @@ mod tests {
         }
         let wanted = |head: bool| {
             let (path, host) = ("/metrics".to_owned(), (!head).then(|| "h".to_owned()));
-            Progress::Request(Request { path, head, host })
+            Progress::Request(Request {
+                path,
+                head,
+                host,
+                browses: false,
+            })
         };
         assert_eq!(read(text), wanted(false));
         assert_eq!(read(b"HEAD /metrics HTTP/1.0\n\n"), wanted(true));
@@ -231,6 +256,37 @@ mod tests {
             ("GET / HTTP/1.0\r\n\r\n", None),
         ] {
             assert_eq!(host_of(text).as_deref(), host, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_known_by_what_it_always_sends() {
+        let browses = |header: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: h\r\n{header}\r\n\r\n");
+            match read(text.as_bytes()) {
+                Progress::Request(request) => request.browses,
+                other => panic!("{text:?}: {other:?}"),
+            }
+        };
+        for header in [
+            "Accept-Encoding: gzip, deflate",
+            "accept-encoding: br;q=1.0,Deflate;q=0.5",
+            "Accept-Language: de",
+            "accept-language:",
+            "Sec-Fetch-Site: same-origin",
+            "Origin: http://evil.example",
+            "Referer: http://evil.example/",
+        ] {
+            assert!(browses(header), "{header}");
+        }
+        // Prometheus, curl, wget, and a load balancer.
+        for header in [
+            "Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 10",
+            "User-Agent: curl/8.5.0\r\nAccept: */*",
+            "Accept-Encoding: identity",
+            "Connection: close",
+        ] {
+            assert!(!browses(header), "{header}");
         }
     }
 

@@ -86,7 +86,17 @@ impl Known {
             return refusal(Status::Unavailable, request.head);
         };
         let allowed = picture.allowed.as_ref();
-        if let Err(refused) = page::may_ask(whence, allowed) {
+        let is_page = request.path == "/";
+        let judged = page::may_ask(whence, allowed)
+            .and_then(|()| match is_page {
+                true => page::may_look(whence, allowed),
+                false => Ok(()),
+            })
+            .and_then(|()| match is_page || request.browses {
+                true => page::may_name(request.host.as_deref()),
+                false => Ok(()),
+            });
+        if let Err(refused) = judged {
             return refused_with(refused, request.head);
         }
         let health = health::check(picture, &self.boards);
@@ -117,10 +127,6 @@ impl Known {
                 )
             }
             "/" => {
-                let host = request.host.as_deref();
-                if let Err(refused) = page::may_look(whence, allowed, host) {
-                    return refused_with(refused, request.head);
-                }
                 let queues = asked(&mut self.kernel);
                 self.totals.update(picture, &self.boards);
                 let seen = Seen {

@@ -1,5 +1,6 @@
-//! Who may see the page. It has no password: so it is for this machine, and for networks that the configuration names.
-//! A browser that a stranger's page has sent here under a name of the stranger's own is refused (DNS rebinding).
+//! Who may ask. Nothing has a password: so the page is for this machine, and for networks that the configuration names.
+//! A browser that a stranger's page has sent here under a name of the stranger's own is refused (DNS rebinding), whatever
+//! it asks for. Other programs run no stranger's script, and may ask for all but the page by any name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,18 +32,25 @@ pub(in super::super) fn may_ask(whence: Whence, allowed: Option<&Networks>) -> R
     }
 }
 
-/// Judges one that may ask and wants the page, under the name of `host`.
+/// Judges one that may ask and wants the page.
 ///
 /// # Errors
 /// It is for others.
 pub(in super::super) fn may_look(
     whence: Whence,
     allowed: Option<&Networks>,
-    host: Option<&str>,
 ) -> Result<(), Refusal> {
-    if let (Whence::At(address), None) = (whence, allowed) {
-        return Err(Refusal::Elsewhere(address));
+    match (whence, allowed) {
+        (Whence::At(address), None) => Err(Refusal::Elsewhere(address)),
+        _ => Ok(()),
     }
+}
+
+/// Judges what may be a browser by the name under which it asks.
+///
+/// # Errors
+/// A stranger may have that.
+pub(in super::super) fn may_name(host: Option<&str>) -> Result<(), Refusal> {
     let own = || gethostname().ok()?.into_string().ok();
     match host {
         Some(host) if !is_ours(host, &own().unwrap_or_default()) => Err(Refusal::Name),
@@ -74,7 +82,7 @@ impl Refusal {
                 address,
             ),
             Refusal::Name => {
-                return "Ask for this page by an IP address, as http://192.0.2.1:9797/, or by the name of\n\
+                return "Let a browser ask by an IP address, as http://192.0.2.1:9797/, or by the name of\n\
                         the machine that adit runs on: the one that was asked for may be a stranger's.\n"
                     .to_owned();
             }
@@ -172,15 +180,11 @@ mod tests {
             ),
         ] {
             assert_eq!(may_ask(whence, allowed), asks, "{whence:?}");
-            assert_eq!(
-                may_look(whence, allowed, Some("10.0.0.1")),
-                looks,
-                "{whence:?}"
-            );
+            assert_eq!(may_look(whence, allowed), looks, "{whence:?}");
         }
-        let evil = Some("evil.example");
-        assert_eq!(may_look(Whence::Here, None, evil), Err(Refusal::Name));
-        assert_eq!(may_look(Whence::Here, None, None), Ok(()));
+        assert_eq!(may_name(Some("evil.example")), Err(Refusal::Name));
+        assert_eq!(may_name(Some("10.0.0.1")), Ok(()));
+        assert_eq!(may_name(None), Ok(()));
         let told = Refusal::Elsewhere(outside).text();
         assert!(
             told.contains("\n    metricsAllow = 198.51.100.0/24\n"),

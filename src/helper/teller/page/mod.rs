@@ -19,7 +19,7 @@ use crate::base64;
 use crate::incidents::Ledger;
 use crate::ipc::scoreboard::Counts;
 use crate::sys::queues::Queues;
-pub(super) use access::{Refusal, Whence, may_ask, may_look};
+pub(super) use access::{Refusal, Whence, may_ask, may_look, may_name};
 pub(super) use history::History;
 use html::Html;
 use verdict::Verdict;
