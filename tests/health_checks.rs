@@ -103,3 +103,35 @@ fn a_health_check_is_counted_apart_and_half_a_hello_is_a_failure() {
     let _silent = adit.connect("tls");
     adit.wait_for_log_times("Service [tls] accepted connection from", 2);
 }
+
+#[test]
+fn in_the_short_format_no_service_tells_of_one() {
+    require!(adit);
+    let (certs, echo, mail) = (Certs::new(), Server::echo(), mail_server());
+    let pair = certs.server().lines();
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let adit = plan
+        .global(format!(
+            "control = {}\nlogFormat = short\ndebug = notice",
+            control.display()
+        ))
+        .service("tls", format!("{}{pair}", echo.line()))
+        .service("plain", format!("client = yes\n{}", upstream.line()))
+        .service("mail", format!("protocol = smtp\n{}{pair}", mail.line()))
+        .start();
+    for name in ["tls", "plain", "mail"] {
+        let client = adit.connect(name);
+        let address = client.local_addr().expect("an address").to_string();
+        drop(client);
+        wait_for_counts(&adit, name, [1, 1, 0, 0]);
+        assert_eq!(adit.count_in_log(&address), 0, "{}", adit.log());
+    }
+    // One that says something is told of.
+    let mut client = adit.connect("plain");
+    let address = client.local_addr().expect("an address").to_string();
+    peers::says_and_hears(&mut client, "ten bytes.");
+    drop(client);
+    adit.wait_for_log(&address);
+}

@@ -201,7 +201,10 @@ impl Common {
     pub(super) fn summarise(&self, ending: Ending, text: fmt::Arguments<'_>) {
         const KIND: u32 = log::kind(file!(), line!());
         // Where everything is told, that of a check is told too.
-        let level = if self.was_a_check() { 7 } else { 5 };
+        // In the other formats the lines before it are written already.
+        let is_silent = ending == Ending::Closed && self.has_said_nothing();
+        let was_a_check = self.was_a_check() || is_silent && log::format() == LogFormat::Short;
+        let level = if was_a_check { 7 } else { 5 };
         let is_wanted = self.config().debug >= level && !self.is_hushed();
         let Some(record) = self.record.as_deref().filter(|_| is_wanted) else {
             return;
@@ -218,7 +221,7 @@ impl Common {
         fields.push(("accepted", Value::Shown(&accepted)));
         self.times(record, &mut fields);
         fields.push(("duration", Value::Seconds(lasted)));
-        let ended = match self.was_a_check() {
+        let ended = match was_a_check {
             true => "check",
             false => how(ending, blame),
         };
