@@ -273,11 +273,27 @@ fn a_client_that_tproxy_sends_reaches_what_it_wanted() {
         at(ROUTER[0], 80),
         net.certs.server().lines()
     );
-    let adit = net.plan(DESTINATION).service("same", same_port).start();
-    for family in [0, 1] {
-        net.talk(at(SERVER[family], 80));
-        assert_ne!(net.seen.last().ip(), CLIENT[family]);
+    let plan = net.plan(DESTINATION).service("same", same_port);
+    let control = plan.folder().join("control");
+    let adit = plan
+        .global(format!("control = {}", control.display()))
+        .start();
+    let is_reached = || {
+        for family in [0, 1] {
+            net.talk(at(SERVER[family], 80));
+            assert_ne!(net.seen.last().ip(), CLIENT[family]);
+        }
+    };
+    is_reached();
+    // A listener that was given up and bound again takes what is sent to others too.
+    for words in [&["drain"][..], &["drain", "--undo"]] {
+        let mut drain = std::process::Command::new(program());
+        let drain = drain.args(words).args(["test", "--control"]).arg(&control);
+        let said = drain.output().expect("running adit");
+        let error = String::from_utf8_lossy(&said.stderr);
+        assert!(said.status.success(), "{words:?}: {error}");
     }
+    is_reached();
     let mut direct = net.dial(at(ROUTER[1], 8443)).expect("a handshake");
     assert!(!reaches(&mut direct));
     adit.wait_for_log("getsockopt SO_ORIGINAL_DST: the client was not redirected");

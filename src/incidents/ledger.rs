@@ -65,11 +65,13 @@ impl Ledger {
             }
         }
         self.tallies.sort_by_key(|tally| tally.cause);
-        for incident in other.recent {
+        let known = std::mem::replace(&mut self.recent, other.recent);
+        for incident in known {
             if !self.recent.contains(&incident) {
                 self.recent.push(incident);
             }
         }
+        // Those of one moment stay in their order, and what is added is the later.
         self.recent.sort_by_key(|i| std::cmp::Reverse(i.at));
         self.recent.truncate(RECENT);
     }
@@ -124,6 +126,14 @@ mod tests {
         assert_eq!(tallies, expected);
         let recent: Vec<u64> = left.recent.iter().map(|i| i.at).collect();
         assert_eq!(recent, [41, 40, 39, 38, 37, 36, 35, 34]);
+        // Of one moment.
+        left.note(Incident {
+            peer: "192.0.2.7:1".parse().ok(),
+            ..incident(Cause::Alert, 41)
+        });
+        let causes: Vec<Cause> = left.recent.iter().map(|i| i.cause).collect();
+        assert_eq!(causes[..2], [Cause::Alert, Cause::Vanished]);
+        left = right.clone();
         // What is read twice is there once.
         left.add(Ledger {
             recent: right.recent,

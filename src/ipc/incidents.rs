@@ -109,7 +109,11 @@ impl<'a> Incidents<'a> {
             tallies: tallies.collect(),
             ..Ledger::default()
         };
-        let recent = (0..RECENT).filter_map(|turn| self.slot(CAUSES + turn).read());
+        // The latest first: two may be of one moment.
+        let written = self.written.load(Relaxed);
+        let turns = (1..=RECENT as u64).map(|back| written.wrapping_sub(back) % RECENT as u64);
+        let turns = turns.filter_map(|turn| usize::try_from(turn).ok());
+        let recent = turns.filter_map(|turn| self.slot(CAUSES + turn).read());
         ledger.add(Ledger {
             recent: recent.collect(),
             ..Ledger::default()
@@ -280,6 +284,24 @@ mod tests {
         assert_eq!(tally(&board.take_ledger(1)), Some((2, 5, 9, 9)));
         let left = board.ledger(1);
         assert_eq!((left.tallies.len(), left.recent.len()), (0, 4));
+    }
+
+    #[test]
+    fn the_last_of_one_moment_are_told_in_their_order() {
+        let board = Scoreboard::new(1, 1).unwrap();
+        let incidents = board.incidents(0).unwrap();
+        for number in 0..30 {
+            // Three in a moment, of which two are in one second.
+            incidents.note(&incident(
+                Cause::Vanished,
+                10_999 + number / 3,
+                &number.to_string(),
+            ));
+            let recent = board.ledger(0).recent.into_iter();
+            let told: Vec<u64> = recent.map(|i| i.reason.parse().unwrap()).collect();
+            let first = (number + 1).saturating_sub(RECENT as u64);
+            assert_eq!(told, (first..=number).rev().collect::<Vec<_>>());
+        }
     }
 
     #[test]
