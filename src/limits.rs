@@ -101,6 +101,16 @@ pub(crate) struct Advice {
 pub(crate) const RAISE: &str = "raise that limit: `LimitNOFILE=` in the systemd unit, or `ulimit -n` before adit \
      is started";
 
+/// What to do where the system had no room for a connection.
+pub(crate) fn remedy(errno: Option<Errno>) -> &'static str {
+    match errno {
+        Some(Errno::EMFILE) => RAISE,
+        Some(Errno::ENFILE) => "raise the sysctl fs.file-max",
+        Some(Errno::ENOSPC) => "raise the sysctl fs.epoll.max_user_watches",
+        _ => "give the machine, or adit's unit, more memory; the log has more",
+    }
+}
+
 impl fmt::Display for Advice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connections = self.connections;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::require;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, dead_address, own_loopback, proc, tls, wait_for};
+use crate::support::{
+    Adit, Certs, Plan, dead_address, own_loopback, proc, stand_in, tls, wait_for,
+};
 
 fn server_mode(certs: &Certs, upstream: &Server, more: &str) -> Adit {
     Adit::serve(format!(
@@ -183,9 +185,11 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
     require!(adit);
     let certs = Certs::new();
     let upstream = Server::echo();
-    let adit = Plan::new()
+    let plan = Plan::new();
+    let control = format!("control = {}", plan.folder().join("control").display());
+    let adit = plan
         .open_files(48)
-        .global("workers = 2")
+        .global(format!("workers = 2\n{control}"))
         .service(
             "test",
             format!("{}{}", upstream.line(), certs.server().lines()),
@@ -221,6 +225,15 @@ fn when_descriptors_run_out_accepting_pauses_and_nothing_dies() {
     ] {
         assert!(line.contains(part), "no {part:?} in {line}");
     }
+    if stand_in().is_none() {
+        let kept = failure_of_adit(&adit, "memory").expect("it is kept");
+        let (reason, remedy) = (kept["reason"].to_string(), kept["remedy"].to_string());
+        assert!(reason.contains("All workers are full: "), "{kept}");
+        assert!(
+            remedy.contains("`LimitNOFILE=`") && remedy.contains("`workers`"),
+            "{kept}"
+        );
+    }
     drop(served);
     // It resumes as soon as there is room.
     wait_for("a client that is served", || {
@@ -237,7 +250,9 @@ fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
     require!(adit);
     let upstream = Server::echo();
     let lines = format!("client = yes\n{}", upstream.line());
-    let plan = Plan::new().global("workers = 1\nthreads = 1");
+    let plan = Plan::new();
+    let control = format!("control = {}", plan.folder().join("control").display());
+    let plan = plan.global(format!("workers = 1\nthreads = 1\n{control}"));
     let adit = plan.service("test", lines).start();
     let roles = proc::roles(adit.pid());
     let told = |phrase: &str, connections: &str| {
@@ -251,6 +266,8 @@ fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
     let limit = proc::leave_no_descriptor(roles.master);
     let client = adit.connect("test");
     told("accept: ", "0");
+    let kept = failure_of_adit(&adit, "memory").expect("it is kept");
+    assert_eq!(kept["reason"], "accept: Too many open files (24)", "{kept}");
     proc::limit_descriptors(roles.master, &limit);
     drop(client);
     adit.wait_for_log("Service [test] finished (0 left)");
@@ -267,13 +284,25 @@ fn where_the_last_descriptor_is_gone_the_numbers_and_the_remedy_are_told() {
     );
 }
 
+/// What went wrong with adit itself, by its cause.
+pub fn failure_of_adit(adit: &Adit, cause: &str) -> Option<serde_json::Value> {
+    let status = adit.status();
+    let mut failures = status["failures"].as_array()?.iter();
+    failures.find(|one| one["cause"] == cause).cloned()
+}
+
 #[test]
 fn a_full_log_disk_ends_nothing() {
     let certs = Certs::new();
     let upstream = Server::echo();
     let address = own_loopback();
-    let adit = Plan::new()
-        .global("output = /dev/full")
+    let plan = Plan::new();
+    let control = plan.folder().join("control");
+    let adit = plan
+        .global(format!(
+            "output = /dev/full\ncontrol = {}",
+            control.display()
+        ))
         .service(
             "test",
             format!(
@@ -289,6 +318,13 @@ fn a_full_log_disk_ends_nothing() {
         let stream = peers::with_deadline(stream);
         let mut client = tls::start_client(config.clone(), stream).expect("a handshake");
         peers::says_and_hears(&mut client, "hello");
+    }
+    if stand_in().is_none() {
+        // The log cannot tell of it.
+        wait_for("what the status tells", || {
+            let lost = failure_of_adit(&adit, "log")?;
+            (lost["reason"] == "the log file: No space left on device (28)").then_some(())
+        });
     }
     let (status, _) = adit.stop();
     assert!(status.success(), "{status}");

@@ -6,7 +6,9 @@ use std::net::Shutdown;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use crate::bad_input::failure_of_adit;
 use crate::require;
+use crate::supervision::send;
 use crate::support::certs::Wish;
 use crate::support::dialogue::SMTP;
 use crate::support::peers::{self, Server};
@@ -260,4 +262,53 @@ fn reloads_that_fail_and_certificates_that_end_are_told_too() {
         Some(serde_json::json!(["test"]))
     );
     assert_eq!(failures(&adit, "test"), [ends]);
+}
+
+#[test]
+fn deaths_of_adits_own_processes_are_told_with_a_remedy_and_outlive_the_master() {
+    require!(adit);
+    let upstream = Server::echo();
+    let plan = plan().global("metrics = 127.0.0.1:0");
+    let adit = plan
+        .service("test", format!("client = yes\n{}", upstream.line()))
+        .start();
+    let proc::Roles {
+        resolver,
+        master,
+        workers,
+        ..
+    } = proc::roles(adit.pid());
+    let killed = |pid: i32, count: u64, told: &str| {
+        send(pid, Signal::SIGKILL);
+        let kept = wait_for(told, || {
+            let kept = failure_of_adit(&adit, "process")?;
+            (kept["count"] == count).then_some(kept)
+        });
+        let reason = text(&kept, "reason");
+        assert!(
+            reason.contains(told) && reason.contains(&pid.to_string()),
+            "{kept}"
+        );
+        assert!(text(&kept, "remedy").contains("`dmesg`"), "{kept}");
+    };
+    killed(
+        workers[0],
+        1,
+        "was killed by SIGKILL, and its connections with it",
+    );
+    killed(resolver, 2, "The resolver (PID ");
+    killed(master, 3, "The master of generation 1 (PID ");
+    adit.wait_for_log("serves in place of the dead one");
+    let address = crate::metrics::address(&adit);
+    let asked = crate::metrics::get(address, "/metrics");
+    let count = crate::metrics::value(&asked, "adit_failures_total{cause=\"process\"}");
+    assert_eq!(count, 3);
+    let page = crate::metrics::get(address, "/");
+    assert!(
+        page.contains(
+            "A process of adit&#39;s has died, or stood still: the master of generation 1"
+        ),
+        "{page}"
+    );
+    assert!(failures(&adit, "test").is_empty());
 }

@@ -23,7 +23,7 @@ use crate::upgrade::next_version;
 
 /// Where metrics are served now: the last address they were bound to.
 #[track_caller]
-fn address(adit: &Adit) -> SocketAddr {
+pub fn address(adit: &Adit) -> SocketAddr {
     adit.wait_for_log("Metrics bound to");
     let log = adit.log();
     let mut lines = log.lines().rev();
@@ -44,7 +44,7 @@ fn ask(address: SocketAddr, request: &str) -> String {
     ask_on(peers::connect(address), request.as_bytes())
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub fn get(address: SocketAddr, path: &str) -> String {
     ask(
         address,
         &format!("GET {path} HTTP/1.1\r\nHost: adit\r\n\r\n"),
@@ -53,7 +53,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 /// The value of a series, named with its labels.
 #[track_caller]
-fn value(page: &str, series: &str) -> u64 {
+pub fn value(page: &str, series: &str) -> u64 {
     let mut lines = page.lines();
     let value = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     let value = value.unwrap_or_else(|| panic!("no {series} in:\n{page}"));

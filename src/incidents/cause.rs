@@ -150,6 +150,10 @@ causes! {
         "A reload failed: the configuration before is in force",
     CertificateEnds = 41 Adit "certificate_ends"
         "A certificate ends soon, or has ended",
+    Process = 45 Adit "process"
+        "A process of adit's has died, or stood still",
+    Log = 46 Adit "log"
+        "Lines of the log are lost",
     Internal = 42 Adit "internal"
         "A fault of adit's own, or of the system",
 }

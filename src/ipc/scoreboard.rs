@@ -8,6 +8,7 @@ pub(crate) mod answered;
 mod counts;
 mod lengths;
 mod open;
+mod own;
 mod read_only;
 mod servers;
 mod succession;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(crate) use counts::Counts;
 use lengths::{length, rows_of_counts, whole_length};
 pub(crate) use open::{Open, Target};
+pub(crate) use own::of_log_losses;
 pub(crate) use read_only::ReadOnlyBoard;
 
 use super::durations::{self, Durations};
@@ -303,10 +305,12 @@ impl Scoreboard {
         Durations::on(self.rows(first, SERVICE_ROWS - COUNTERS))
     }
 
-    /// What went wrong with service `service`; `None`: there is no such service.
+    /// What went wrong with service `service`, or behind the last one with adit itself; `None`: there is no such
+    /// service.
     pub(crate) fn incidents(&self, service: usize) -> Option<Incidents<'_>> {
         let counted = lengths::counted(self.workers, self.services);
-        Incidents::of(self.words.get(counted..)?, self.services, service)
+        let parts = self.services + 1;
+        Incidents::of(self.words.get(counted..)?, parts, service)
     }
 
     /// As [`Incidents::ledger`].

@@ -41,6 +41,7 @@ impl Installed {
     fn new(outputs: Outputs) -> Self {
         let line = |sink: Arc<Sink>| LineFormat::new(PlainSyncDecorator::new(Writer(sink)));
         let met = outputs.reach_syslog();
+        let alone = outputs.file.is_none() && outputs.syslog.is_none();
         let file = outputs.file.map(|fd| Arc::new(Sink::file(fd)));
         let syslog = outputs
             .syslog
@@ -49,7 +50,7 @@ impl Installed {
         Self {
             logger: Logger::root(
                 Drains {
-                    terminal: line(Arc::new(Sink::terminal())),
+                    terminal: line(Arc::new(Sink::terminal(alone))),
                     file: file.clone().map(line),
                     syslog: syslog.clone(),
                 },

@@ -9,6 +9,7 @@ mod fields;
 mod installed;
 mod json;
 mod line;
+mod lost;
 mod outputs;
 mod repeats;
 mod seldom;
@@ -27,6 +28,7 @@ pub(crate) use installed::{
     descriptors, format, has_met_syslog, install, replace_file, replace_syslog, set_format,
     to_stderr,
 };
+pub(crate) use lost::tell_losses_by;
 pub(crate) use outputs::{Outputs, connect_syslog, is_standard_stream, reopen};
 pub(crate) use repeats::{
     Origin, kind, limit_repeats, repeats_due, sum_up_all_repeats, sum_up_repeats,

@@ -17,7 +17,7 @@ use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{SFlag, fstat};
 
 use super::clock::Moment;
-use super::{format, json};
+use super::{format, json, lost};
 use crate::config::LogFormat;
 
 /// How long a line waits for a slow reader (a pipe, a terminal, syslogd), in milliseconds. After that,
@@ -26,22 +26,35 @@ const READER_TIMEOUT_MS: u16 = 100;
 
 /// Lines that could not be written; reported once writing works again.
 #[derive(Debug, Default)]
-pub(super) struct Losses(AtomicU64);
+pub(super) struct Losses {
+    lines: AtomicU64,
+    /// That there are some was told elsewhere.
+    is_told: AtomicBool,
+}
 
 impl Losses {
     /// Counts one more.
     pub(super) fn add(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.lines.fetch_add(1, Relaxed);
+    }
+
+    /// Has it told elsewhere why lines are lost, once until lines are written again.
+    pub(super) fn tell(&self, what: &str, errno: Errno) {
+        if !self.is_told.load(Relaxed) {
+            let is_told = lost::tell(&loss(what, errno));
+            self.is_told.store(is_told, Relaxed);
+        }
     }
 
     /// How many have not been reported yet.
     pub(super) fn untold(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.lines.load(Relaxed)
     }
 
     /// This many were reported.
     pub(super) fn told(&self, lines: u64) {
-        self.0.fetch_sub(lines, Relaxed);
+        self.lines.fetch_sub(lines, Relaxed);
+        self.is_told.store(false, Relaxed);
     }
 }
 
@@ -76,6 +89,8 @@ impl SlowReader {
 #[derive(Debug)]
 pub(super) struct Sink {
     target: Target,
+    /// Losses are told of: without it there is another output.
+    matters: bool,
     losses: Losses,
     reader: SlowReader,
     /// The last line was written only in part, so the next one begins with a newline.
@@ -126,11 +141,14 @@ enum Target {
 }
 
 impl Sink {
-    /// Standard error, whatever it is connected to.
-    pub(super) fn terminal() -> Self {
+    /// Standard error, whatever it is connected to. `alone`: lines are written there and nowhere else.
+    pub(super) fn terminal(alone: bool) -> Self {
         let stderr = io::stderr();
         let manner = Manner::of(stderr.as_fd());
-        Self::new(Target::Terminal(stderr), manner)
+        Self {
+            matters: alone,
+            ..Self::new(Target::Terminal(stderr), manner)
+        }
     }
 
     /// A file, opened with O_APPEND and, in case it is a FIFO, O_NONBLOCK; or a standard stream.
@@ -142,6 +160,7 @@ impl Sink {
     fn new(target: Target, manner: Manner) -> Self {
         Self {
             target,
+            matters: true,
             losses: Losses::default(),
             reader: SlowReader::default(),
             torn: AtomicBool::new(false),
@@ -192,11 +211,22 @@ impl Sink {
                     self.losses.told(lost);
                 }
             }
-            Sent::Part => {
+            Sent::Part(errno) => {
                 self.torn.store(true, Relaxed);
-                self.losses.add();
+                self.lose(errno);
             }
-            Sent::Nothing => self.losses.add(),
+            Sent::Nothing(errno) => self.lose(errno),
+        }
+    }
+
+    fn lose(&self, errno: Errno) {
+        self.losses.add();
+        if self.matters {
+            let what = match &self.target {
+                Target::Terminal(_) => "standard error",
+                Target::File(_) => "the log file",
+            };
+            self.losses.tell(what, errno);
         }
     }
 
@@ -208,8 +238,13 @@ impl Sink {
                 Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if self.reader.wait(self.as_fd()) => (),
                 // Ok(0): it takes nothing, and would not the next time either.
-                Ok(0) | Err(_) if bytes.len() < whole => return Sent::Part,
-                Ok(0) | Err(_) => return Sent::Nothing,
+                taken @ (Ok(0) | Err(_)) => {
+                    let errno = taken.err().unwrap_or(Errno::EIO);
+                    return match bytes.len() < whole {
+                        true => Sent::Part(errno),
+                        false => Sent::Nothing(errno),
+                    };
+                }
             }
         }
         Sent::Whole
@@ -264,8 +299,18 @@ pub(super) fn put_behind(old: &OwnedFd, new: BorrowedFd<'_>) -> io::Result<()> {
 
 enum Sent {
     Whole,
-    Part,
-    Nothing,
+    /// A part alone, and why.
+    Part(Errno),
+    /// Nothing, and why.
+    Nothing(Errno),
+}
+
+/// Why lines are lost that go there.
+fn loss(what: &str, errno: Errno) -> String {
+    match errno {
+        Errno::EAGAIN => format!("{what}: its reader takes nothing"),
+        errno => format!("{what}: {} ({})", errno.desc(), errno as i32),
+    }
 }
 
 /// pwritev2(2), which fails with EAGAIN instead of waiting.

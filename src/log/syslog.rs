@@ -97,13 +97,13 @@ impl Syslog {
         datagram
     }
 
-    fn put(&self, datagram: &[u8]) -> bool {
+    fn put(&self, datagram: &[u8]) -> Result<(), Errno> {
         let mut again = true;
         loop {
             match send(self.socket.as_raw_fd(), datagram, MsgFlags::MSG_NOSIGNAL) {
                 Ok(_) => {
                     self.reader.moved();
-                    return true;
+                    return Ok(());
                 }
                 Err(Errno::EINTR) => (),
                 Err(Errno::EAGAIN) if self.reader.wait(self.socket.as_fd()) => (),
@@ -115,7 +115,7 @@ impl Syslog {
                 {
                     again = false;
                 }
-                Err(_) => return false,
+                Err(errno) => return Err(errno),
             }
         }
     }
@@ -156,12 +156,13 @@ impl Drain for Syslog {
                 true => write!(note, "{}", json::bare(4, &lost_text(lost))),
                 false => write!(note, "LOG4[main]: {}", lost_text(lost)),
             };
-            if self.put(&note) {
+            if self.put(&note).is_ok() {
                 self.losses.told(lost);
             }
         }
-        if !self.put(&datagram) {
+        if let Err(errno) = self.put(&datagram) {
             self.losses.add();
+            self.losses.tell("syslog", errno);
         }
         Ok(())
     }
@@ -215,7 +216,7 @@ mod tests {
         while syslog.losses.untold() < 2 {
             lines += 1;
             let datagram = vec![b'x'; 3000];
-            if !syslog.put(&datagram) {
+            if syslog.put(&datagram).is_err() {
                 syslog.losses.add();
             }
         }
@@ -234,7 +235,7 @@ mod tests {
         let syslog = Syslog::new(here.into(), true, 3, "adit".into());
         drop(there);
         // No syslogd is running; or this machine has one, and it was found.
-        if !syslog.put(b"missed") {
+        if syslog.put(b"missed").is_err() {
             syslog.losses.add();
         }
         let lost = syslog.losses.untold();

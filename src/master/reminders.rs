@@ -17,6 +17,7 @@ const EVERY: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone)]
 pub(super) struct Reminders {
     ends: Vec<End>,
+    presented: Vec<Presented>,
     next: Instant,
 }
 
@@ -46,6 +47,7 @@ impl Reminders {
         let ends = ends.fold(Vec::new(), joined);
         Reminders {
             ends,
+            presented: presented.to_vec(),
             next: Instant::now() + EVERY,
         }
     }
@@ -55,8 +57,8 @@ impl Reminders {
         (!self.ends.is_empty()).then_some(self.next)
     }
 
-    /// Logs each certificate that has expired or soon will, if a check is due.
-    pub(super) fn remind(&mut self, now: Instant, log: &Log) {
+    /// Logs each certificate that has expired or soon will, if a check is due, and has it kept.
+    pub(super) fn remind(&mut self, now: Instant, scoreboard: &Scoreboard, log: &Log) {
         if self.next > now {
             return;
         }
@@ -65,12 +67,17 @@ impl Reminders {
         for line in self.ends.iter().filter_map(|end| end.line(clock)) {
             crate::warning!(log, "{line}");
         }
+        keep_at(&self.presented, scoreboard, clock);
     }
 }
 
 /// Has what ends soon kept for `adit status`.
 pub(super) fn keep(presented: &[Presented], scoreboard: &Scoreboard) {
-    let now = seconds();
+    keep_at(presented, scoreboard, seconds());
+}
+
+/// The same, as seen from `now`, in seconds since 1970.
+fn keep_at(presented: &[Presented], scoreboard: &Scoreboard, now: i64) {
     for one in presented {
         let text = one.ends.and_then(|at| tls::end_that_is_near(at, now));
         let (Some(text), Some(incidents)) = (text, scoreboard.incidents(one.service)) else {
@@ -156,6 +163,7 @@ mod tests {
     fn it_is_reported_once_a_day_and_without_certificates_nothing_wakes_up() {
         let mut reminders = Reminders {
             ends: Vec::new(),
+            presented: Vec::new(),
             next: Instant::now(),
         };
         assert_eq!(reminders.deadline(), None);
@@ -164,15 +172,34 @@ mod tests {
             file: "/etc/adit/mail.crt".into(),
             at: 0,
         });
+        reminders.presented.push(Presented {
+            service: 1,
+            front: true,
+            ends: Some(seconds() + 7 * DAY + 60),
+            key: None,
+            exchanges_by_rsa: false,
+        });
         let due = reminders.deadline().unwrap();
         let log = Log {
             level: 0,
             id: crate::log::Id::Main,
             from: None,
         };
-        reminders.remind(due, &log);
+        let board = Scoreboard::new(1, 2).unwrap();
+        let kept = || {
+            let ledger = board.ledger(1);
+            let told = ledger.tallies.first()?.example.as_ref()?;
+            Some((ledger.tallies[0].count, told.cause, told.reason.clone()))
+        };
+        reminders.remind(due, &board, &log);
         assert_eq!(reminders.deadline(), Some(due + EVERY));
-        reminders.remind(due + EVERY / 2, &log);
+        let text = "the certificate that clients are shown expires in 7 day(s): renew it";
+        assert_eq!(kept(), Some((1, Cause::CertificateEnds, text.to_owned())));
+        reminders.remind(due + EVERY / 2, &board, &log);
         assert_eq!(reminders.deadline(), Some(due + EVERY));
+        assert_eq!(kept().map(|kept| kept.0), Some(1));
+        reminders.remind(due + EVERY, &board, &log);
+        assert_eq!(kept().map(|kept| kept.0), Some(2), "once a day");
+        assert!(board.ledger(0).is_empty());
     }
 }

@@ -100,6 +100,7 @@ impl Serving {
             workers,
         } = post;
         let log = workers.log;
+        workers.scoreboard.keep_log_losses();
         let quotas = Quotas::of(&workers);
         let poll = Rc::new(Poll::new()?);
         let mut workers = Workers::new(workers, Rc::clone(&poll));
@@ -142,11 +143,7 @@ impl Serving {
     pub(super) fn run(mut self, jailed: &Jailed) -> io::Result<()> {
         loop {
             if let Err(error) = self.workers.start_due(jailed) {
-                crate::error!(
-                    self.log,
-                    "A worker cannot be started: {}",
-                    log::Reason(&error)
-                );
+                self.workers.cannot_start(&log::Reason(&error));
             }
             self.workers.look_after();
             if self
@@ -163,7 +160,8 @@ impl Serving {
                 self.fronts.start_due(Instant::now());
             }
             if !self.draining {
-                self.reminders.remind(Instant::now(), &self.log);
+                let board = &self.workers.config().scoreboard;
+                self.reminders.remind(Instant::now(), board, &self.log);
             }
             // Before the flush, so that what is accepted here is sent in this turn: there may be no
             // other.

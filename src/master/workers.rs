@@ -25,6 +25,7 @@ use super::stall::{LIFELESS, Stall, StallAction, StallClock};
 use super::zygote::Zygote;
 use crate::children::BackOff;
 use crate::helper::{Contacts, Kind, KnownNames};
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::channel::Channel;
 use crate::ipc::leash::Leash;
 use crate::ipc::scoreboard::Scoreboard;
@@ -35,6 +36,13 @@ use crate::worker::group::Group;
 
 /// How long a worker may take to exit once it was told to end every connection.
 const CUT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What to do about a worker that died.
+const DIED: &str = "another was started; unless it was killed by hand or for want of memory (`dmesg`), please report \
+     it with the log of that time";
+/// What to do about one that stands still.
+const STOPPED: &str = "see whether it was stopped (`kill -CONT`), or the machine is overloaded; it is killed if this \
+     goes on";
 
 /// What every worker is started with.
 #[derive(Debug)]
@@ -329,6 +337,11 @@ impl Workers {
                     taken_back.len()
                 );
                 self.unassigned.extend(taken_back);
+                self.config.scoreboard.note_own(&Diagnosis::new(
+                    Cause::Process,
+                    format!("{name} {index} (PID {pid}) is not responding: others get its new connections"),
+                    STOPPED,
+                ));
             }
             StallAction::Kill => {
                 let seconds = LIFELESS.as_secs();
@@ -336,7 +349,7 @@ impl Workers {
                     log,
                     "{name} {index} (PID {pid}) has not responded for {seconds} s: killing it"
                 );
-                // Its death is reported as any other.
+                // Its death is reported as any other, and kept.
                 to_end = Some((*pid, *group));
             }
         }
@@ -389,6 +402,14 @@ impl Workers {
              connection(s) handed to others",
             pause.as_millis()
         );
+        self.keep_death(name, index, pid, how);
+    }
+
+    /// Keeps a death, which ended the worker's connections.
+    fn keep_death(&self, name: &str, index: usize, pid: Pid, how: &str) {
+        let text = format!("{name} {index} (PID {pid}) {how}, and its connections with it");
+        let diagnosis = Diagnosis::new(Cause::Process, text, DIED);
+        self.config.scoreboard.note_own(&diagnosis);
     }
 
     /// When the next worker is to be started.

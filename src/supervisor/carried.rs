@@ -52,6 +52,7 @@ impl Carried {
 
     /// Moves the counts of a scoreboard here; `names` are its services' names.
     pub(super) fn take(&mut self, names: &[String], board: &Scoreboard) {
+        self.incidents.own.add(board.take_own_ledger());
         for (index, name) in names.iter().enumerate() {
             let counts = board.take_counts(index);
             let number = number(names, index);

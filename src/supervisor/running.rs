@@ -132,6 +132,7 @@ impl Supervisor {
         let notifier = Notifier::from_environment(std::process::id());
         // For the workers, from within whose jail it cannot be seen.
         limits::measure_memory();
+        refusals::keep_log_losses();
         let drain_timeout = parts.config.global.drain_timeout;
         Supervisor {
             decider: Decider::new(drain_timeout, notifier.watchdog(), Instant::now()),
@@ -204,6 +205,7 @@ impl Supervisor {
             if let Some(status) = self.status {
                 return status;
             }
+            self.note_log_losses();
             self.keep_teller_informed();
             if let Err(error) = self.wait() {
                 crate::error!(self.log, "Supervisor: {}", Reason(&error));

@@ -104,6 +104,7 @@ fn live(start: Start, fresh: Fresh, _: &Jailed) -> std::io::Result<()> {
     if log::format() == LogFormat::Json {
         log::name_services(start.services.iter().map(|one| one.config.name.clone()));
     }
+    start.scoreboard.keep_log_losses();
     let row = start.scoreboard.worker(start.index);
     row.pid().store(std::process::id().into(), Relaxed);
     row.starts().fetch_add(1, Relaxed);

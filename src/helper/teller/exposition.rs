@@ -23,7 +23,12 @@ pub(super) type Boards = HashMap<u64, ReadOnlyBoard>;
 /// The highest totals of each service so far. While the supervisor moves counts from a board to the
 /// picture they are on neither, and a counter must never go back.
 #[derive(Debug, Default)]
-pub(super) struct Totals(BTreeMap<String, Counts>, BTreeMap<(String, Cause), u64>);
+pub(super) struct Totals(
+    BTreeMap<String, Counts>,
+    BTreeMap<(String, Cause), u64>,
+    /// Those of adit itself.
+    BTreeMap<Cause, u64>,
+);
 
 impl Totals {
     /// Each service and what was counted for it.
@@ -64,6 +69,10 @@ impl Totals {
                 let total = self.1.entry((name.clone(), tally.cause)).or_default();
                 *total = tally.count.max(*total);
             }
+        }
+        for tally in failures::of_adit(picture, boards).tallies {
+            let total = self.2.entry(tally.cause).or_default();
+            *total = tally.count.max(*total);
         }
     }
 }
@@ -319,8 +328,8 @@ fn about_failures(page: &mut Page, seen: &Seen<'_>) {
         "adit_failures_total",
         "What went wrong with adit itself, by cause.",
     );
-    for tally in &seen.picture.own_incidents.tallies {
-        own.of("cause", &tally.cause.name(), tally.count);
+    for (cause, count) in &seen.totals.2 {
+        own.of("cause", &cause.name(), *count);
     }
 }
 

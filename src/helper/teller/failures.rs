@@ -6,6 +6,15 @@ use super::exposition::Boards;
 use super::picture::Picture;
 use crate::incidents::Ledger;
 
+/// Of adit itself.
+pub(super) fn of_adit(picture: &Picture, boards: &Boards) -> Ledger {
+    let mut all = picture.own_incidents.clone();
+    boards
+        .values()
+        .for_each(|board| all.add(board.own_ledger()));
+    all
+}
+
 /// Of each service of the configuration in force, by name: services of one name are one.
 pub(super) fn by_service(picture: &Picture, boards: &Boards) -> BTreeMap<String, Ledger> {
     let named = picture.services.iter().cloned();

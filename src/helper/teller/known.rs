@@ -141,6 +141,7 @@ impl Known {
                     seen,
                     health,
                     failures: failures::by_service(picture, &self.boards),
+                    own_failures: failures::of_adit(picture, &self.boards),
                     queues: queues.as_ref(),
                     history: &self.history,
                     now: now.map_or(0, |now| now.as_secs()),

@@ -13,7 +13,8 @@ pub(super) fn checked_length(workers: usize, services: usize) -> Option<usize> {
     let rows = counted.checked_add(workers.checked_mul(1 + open::ROWS)?)?;
     let shared = services.checked_mul(SHARED_ROWS)?;
     let words = rows.checked_add(shared)?.checked_mul(ROW)?;
-    words.checked_add(incidents::checked_length(services)?)
+    // And one part for adit itself.
+    words.checked_add(incidents::checked_length(services.checked_add(1)?)?)
 }
 
 /// Words of memory that begins with so many for rows: there may be more of it, for addresses.
@@ -29,7 +30,7 @@ pub(super) fn whole_length(descriptor: &OwnedFd, rows: usize, workers: usize) ->
 
 /// Words of all rows, and of what went wrong.
 pub(super) fn length(workers: usize, services: usize) -> usize {
-    counted(workers, services) + incidents::length(services)
+    counted(workers, services) + incidents::length(services + 1)
 }
 
 /// Words of the rows, which come first.

@@ -68,6 +68,11 @@ impl ReadOnlyBoard {
         self.0.ledger(service)
     }
 
+    /// As [`Scoreboard::own_ledger`].
+    pub(crate) fn own_ledger(&self) -> Ledger {
+        self.0.own_ledger()
+    }
+
     /// Open connections of all services.
     pub(crate) fn connections(&self) -> u64 {
         let services = 0..self.0.services;

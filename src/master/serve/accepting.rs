@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::{CLAIM_TICK, GROUPS, Serving};
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::accept::accept;
 use crate::ipc::handoff::{Connection, Warrant};
 use crate::limits;
@@ -60,9 +61,7 @@ impl Serving {
             if !accepting {
                 self.poll.remove(socket);
             } else if !held && let Err(error) = self.poll.add(socket, Source::Listener(index)) {
-                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
-                self.tell_of_pause();
-                self.pause();
+                self.cannot_poll(&error);
                 return self.listen(group, false);
             }
         }
@@ -180,14 +179,11 @@ impl Serving {
                 && self.listening[group.index()]
                 && let Err(error) = self.poll.add(&listener.socket, Source::Listener(index))
             {
-                crate::error!(self.log, "epoll_ctl: {}", log::Reason(&error));
                 // All of them are polled again after the pause.
                 self.listeners
                     .iter_mut()
                     .for_each(|listener| listener.held = false);
-                self.tell_of_pause();
-                self.pause();
-                return;
+                return self.cannot_poll(&error);
             }
         }
     }
@@ -224,10 +220,24 @@ impl Serving {
                     Some(advice) => crate::error!(self.log, "accept: {reason}{advice}"),
                     None => crate::error!(self.log, "accept: {reason}"),
                 }
-                self.tell_of_pause();
-                self.pause();
+                self.keep_pause(format!("accept: {reason}"), errno);
             }
         }
+    }
+
+    /// epoll(7) takes no more.
+    fn cannot_poll(&mut self, error: &io::Error) {
+        let text = format!("epoll_ctl: {}", log::Reason(error));
+        crate::error!(self.log, "{text}");
+        self.keep_pause(text, error.raw_os_error().map(Errno::from_raw));
+    }
+
+    /// Accepts nothing for a moment, and keeps why.
+    fn keep_pause(&mut self, reason: String, errno: Option<Errno>) {
+        let diagnosis = Diagnosis::new(Cause::Memory, reason, limits::remedy(errno));
+        self.workers.config().scoreboard.note_own(&diagnosis);
+        self.tell_of_pause();
+        self.pause();
     }
 
     /// Whether accepting does not pause for this listener.
@@ -244,15 +254,17 @@ impl Serving {
         if !self.capacity_told.recurs(Instant::now()) {
             return;
         }
-        crate::warning!(
-            self.log,
+        let text = format!(
             "All workers are full: {} connections, {} in each, as a process may open {} files and needs \
-             two for each connection ({}; or give more `workers`)",
+             two for each connection",
             self.workers.connections(),
             self.workers.capacity(),
             limits::open_files(),
-            limits::RAISE
         );
+        let remedy = format!("{}; or give more `workers`", limits::RAISE);
+        crate::warning!(self.log, "{text} ({remedy})");
+        let diagnosis = Diagnosis::new(Cause::Memory, text, remedy);
+        self.workers.config().scoreboard.note_own(&diagnosis);
         self.tell_of_pause();
     }
 

@@ -1,5 +1,6 @@
 //! Starts workers that are due: forks the modern ones, and has the zygote fork the old ones.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::Workers;
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::channel::Channel;
 use crate::jail::Jailed;
 use crate::master::poll::Source;
@@ -126,9 +128,19 @@ impl Workers {
     /// The zygote could not fork the worker of this order; it is tried again.
     pub(in crate::master) fn not_forked(&mut self, order: u64, reason: &str) {
         if let Some((index, _)) = self.take_ordered(order) {
-            crate::error!(self.config.log, "A worker cannot be started: {reason}");
+            self.cannot_start(&reason);
             self.slots[index].start_at = Some(Instant::now() + Duration::from_secs(1));
         }
+    }
+
+    /// Tells of a worker that there should be.
+    pub(in crate::master) fn cannot_start(&self, reason: &impl fmt::Display) {
+        let text = format!("A worker cannot be started: {reason}");
+        crate::error!(self.config.log, "{text}");
+        let remedy =
+            "the others take the connections meanwhile; see `ulimit -u`, TasksMax= and memory";
+        let diagnosis = Diagnosis::new(Cause::Process, text, remedy);
+        self.config.scoreboard.note_own(&diagnosis);
     }
 
     fn take_ordered(&mut self, order: u64) -> Option<(usize, Ordered)> {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::Supervisor;
+use super::refusals::{DIED, LACKS};
 use super::telling::Told;
 use crate::helper::Kind;
 use crate::ipc::shared::SharedWords;
@@ -75,12 +76,11 @@ impl Supervisor {
     }
 
     /// Ends a helper that does not answer.
-    pub(super) fn kill_helper(&self, kind: Kind) {
+    pub(super) fn kill_helper(&mut self, kind: Kind) {
         if let Some(pid) = self.helpers.end(kind) {
-            crate::error!(
-                self.log,
-                "The {kind} (PID {pid}) is not responding: killing it"
-            );
+            let text = format!("The {kind} (PID {pid}) is not responding: killing it");
+            crate::error!(self.log, "{text}");
+            self.process_fails(text, DIED);
         }
     }
 
@@ -114,6 +114,7 @@ impl Supervisor {
             log: self.log,
         };
         if self.helpers.fill(kind, start).is_err() {
+            self.process_fails(format!("The {kind} cannot be started"), LACKS);
             return vec![Event::HelperNotStarted(kind)];
         }
         if kind == Kind::Teller {

@@ -6,7 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use super::Supervisor;
 use super::reload::Pending;
-use crate::incidents::Cause;
+use crate::incidents::{Cause, Ledger};
 use crate::ipc::scoreboard::Counts;
 use crate::ipc::scoreboard::answered::Place;
 use crate::sandbox::Strength;
@@ -43,8 +43,18 @@ impl Supervisor {
             },
             generations: generations.map(|g| self.shown(g, &addresses)).collect(),
             helpers: self.helpers_shown(),
-            failures: FailureStatus::all_of(self.common.carried.incidents.own()),
+            failures: FailureStatus::all_of(&self.own_failures()),
         }
+    }
+
+    /// What went wrong with adit itself: here, and in masters and workers.
+    fn own_failures(&self) -> Ledger {
+        let mut all = self.common.carried.incidents.own().clone();
+        let orphans = self.masters.orphans().iter().map(|o| &o.generation);
+        for generation in self.masters.all().iter().chain(orphans) {
+            all.add(generation.scoreboard.own_ledger());
+        }
+        all
     }
 
     /// A generation's part. `addresses`: where the services of the serving one accept.

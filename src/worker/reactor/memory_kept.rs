@@ -4,12 +4,17 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Reactor;
+use crate::incidents::{Cause, Diagnosis};
 use crate::ipc::handoff::Handed;
 use crate::memory;
 use crate::relay::step::Ending;
 use crate::worker::burst;
 use crate::worker::slab::Key;
 use crate::{error, warning};
+
+/// What to do where the system has none left.
+const MORE: &str =
+    "give the process more memory (ulimit -v, LimitAS=, LimitDATA=), or fewer clients";
 
 impl Reactor {
     /// Returns the memory of a burst. Needs some itself.
@@ -33,11 +38,13 @@ impl Reactor {
             self.shed(bits);
             if let Some(count) = self.shed.count(self.resources.now) {
                 let budget = self.unfinished.budget() >> 10;
-                warning!(
-                    self.log,
-                    "Unfinished handshakes of a thread hold more than {budget} KiB: the oldest were ended \
-                     ({count} since this was said last)"
+                let text = format!(
+                    "Unfinished handshakes of a thread hold more than {budget} KiB: the oldest were ended"
                 );
+                warning!(self.log, "{text} ({count} since this was said last)");
+                let remedy = "give the machine, or adit's unit, more memory, or keep strangers out by \
+                              `maxConnectionsPerAddress`, `connectRate` or a firewall";
+                self.keep_want(text, remedy);
             }
         }
     }
@@ -79,6 +86,20 @@ impl Reactor {
                  handshakes first ({count} time(s) since this was said last): give the process more memory \
                  (ulimit -v, LimitAS=, LimitDATA=), or fewer clients"
             );
+            self.keep_want(
+                format!(
+                    "out of memory: {ended} of the {sessions} connections of a thread were ended"
+                ),
+                MORE,
+            );
+        }
+    }
+
+    /// Keeps that connections were ended for want of memory; where there is some for that.
+    fn keep_want(&self, reason: String, remedy: &'static str) {
+        if memory::keep_reserve() {
+            let diagnosis = Diagnosis::new(Cause::Memory, reason, remedy);
+            self.resources.scoreboard.note_own(&diagnosis);
         }
     }
 
@@ -104,6 +125,7 @@ impl Reactor {
                 self.log,
                 "Out of memory: a connection was refused ({count} since this was said last)"
             );
+            self.keep_want("out of memory: a connection was refused".to_owned(), MORE);
         }
     }
 }

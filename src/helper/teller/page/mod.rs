@@ -58,6 +58,8 @@ pub(super) struct View<'a> {
     pub health: Result<(), Ill>,
     /// What went wrong, by service.
     pub failures: BTreeMap<String, Ledger>,
+    /// What went wrong with adit itself.
+    pub own_failures: Ledger,
     /// Where the kernel tells them.
     pub queues: Option<&'a Queues>,
     pub history: &'a History,

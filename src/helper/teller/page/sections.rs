@@ -118,7 +118,7 @@ fn addresses(view: &View<'_>) -> BTreeMap<String, String> {
 
 /// What went wrong last, the latest first.
 fn failures(html: &mut Html, view: &View<'_>) {
-    let own = &view.seen.picture.own_incidents;
+    let own = &view.own_failures;
     let of_services = view.failures.iter().map(|(name, ledger)| (&**name, ledger));
     let all = of_services.chain([("adit", own)]);
     let mut all: Vec<_> = all

@@ -81,6 +81,7 @@ fn shown_with(
         seen,
         health,
         failures: BTreeMap::from([("mail".to_owned(), failed)]),
+        own_failures: picture.own_incidents.clone(),
         queues: Some(&queues),
         history: &history,
         now: NOW,
@@ -170,6 +171,13 @@ fn what_fails_of_late_is_told_first_and_again_and_again_does_not_work() {
     // Renewed since, as what is shown now tells.
     let renewed = page(&[incident(Cause::CertificateEnds, 1)], &[]);
     assert!(renewed.contains("All is well"), "{renewed}");
+    // What is adit's own is of no service.
+    let died = page(&[], &[incident(Cause::Process, 30)]);
+    assert!(
+        died.contains("one thing needs a look")
+            && died.contains("<em>A process of adit&#39;s has died, or stood still: it"),
+        "{died}"
+    );
     // The generation that serves is a minute old.
     let refused = page(&[], &[incident(Cause::Reload, 30)]);
     assert!(refused.contains("The configuration was changed and is not in force: it &lt;"));

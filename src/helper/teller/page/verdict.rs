@@ -227,14 +227,17 @@ fn matters(cause: Cause) -> bool {
 /// What went wrong of late, by service and cause, the latest first.
 fn failures(view: &View<'_>) -> Vec<Advice> {
     let mut all: Vec<(u64, Advice)> = Vec::new();
-    for (service, ledger) in &view.failures {
+    let services = view.failures.iter();
+    let services = services.map(|(name, ledger)| (format!("[{name}] "), ledger));
+    for (whose, ledger) in services.chain([(String::new(), &view.own_failures)]) {
         let is_late = |one: &&Incident| one.at / 1000 + LATELY > view.now;
         let late: Vec<&Incident> = ledger.recent.iter().filter(is_late).collect();
         let mut told: Vec<Cause> = Vec::new();
         for incident in &late {
             let cause = incident.cause;
-            // How long a certificate lasts is told from what is shown now.
-            if !matters(cause) || cause == Cause::CertificateEnds || told.contains(&cause) {
+            // How long a certificate lasts is told from what is shown now, and a refused reload as long as it is.
+            let elsewhere = matches!(cause, Cause::CertificateEnds | Cause::Reload);
+            if !matters(cause) || elsewhere || told.contains(&cause) {
                 continue;
             }
             told.push(cause);
@@ -242,11 +245,7 @@ fn failures(view: &View<'_>) -> Vec<Advice> {
             let advice = Advice {
                 // A limit does what it is for.
                 bad: same >= OFTEN && cause != Cause::Limit,
-                what: sentence(&format!(
-                    "[{service}] {}: {}",
-                    cause.title(),
-                    incident.reason
-                )),
+                what: sentence(&format!("{whose}{}: {}", cause.title(), incident.reason)),
                 remedy: sentence(&incident.remedy),
             };
             all.push((incident.at, advice));
@@ -260,7 +259,7 @@ fn failures(view: &View<'_>) -> Vec<Advice> {
 /// The file has another configuration than the one in force.
 fn refused_reload(view: &View<'_>) -> Option<Advice> {
     let (serving, _) = view.seen.serving()?;
-    let own = view.seen.picture.own_incidents.recent.iter();
+    let own = view.own_failures.recent.iter();
     let mut refused = own.filter(|one| one.cause == Cause::Reload);
     let last = refused.next()?;
     (last.at / 1000 >= serving.since).then(|| Advice {
