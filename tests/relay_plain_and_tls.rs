@@ -1,15 +1,17 @@
 //! Bytes pass unchanged, in both modes and both versions, and each way to end a connection arrives on
 //! the other side as what it was.
 
+mod suites;
+mod timeouts;
+
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use crate::require;
-use crate::support::openssl::s_client;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, DEADLINE, Plan, dead_address, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, dead_address, tls, wait_for};
 
 /// Small enough for a debug build on two cores, and far more than all buffers on the way.
 const BULK: u64 = 100 << 20;
@@ -324,107 +326,6 @@ fn a_reader_that_stands_still_costs_bounded_memory() {
 }
 
 #[test]
-fn an_idle_connection_ends_by_timeoutidle() {
-    let certs = Certs::new();
-    let upstream = tls::echo_server(&certs, tls::BOTH);
-    let adit = client_mode(&certs, &upstream, "TIMEOUTidle = 1\n");
-    let mut client = adit.connect("test");
-    peers::says_and_hears(&mut client, "then silence");
-    let _ = peers::read_until_gone(&mut client);
-    adit.wait_for_log("TIMEOUTidle exceeded: sending reset");
-    adit.wait_for_log("Service [test] finished (0 left)");
-}
-
-#[test]
-fn an_upstream_that_never_ends_its_half_ends_by_timeoutclose() {
-    let certs = Certs::new();
-    let config = tls::server_config(&certs.server(), tls::BOTH, None);
-    // Sends its end, and then neither reads nor closes.
-    let upstream = tls::server(config, |mut stream| {
-        tls::end(&mut stream);
-        let mut byte = [0];
-        while stream.sock.peek(&mut byte).is_ok_and(|n| n > 0) {
-            std::thread::park_timeout(Duration::from_secs(1));
-        }
-    });
-    let adit = client_mode(&certs, &upstream, "TIMEOUTclose = 1\nTIMEOUTidle = 300\n");
-    let mut client = adit.connect("test");
-    assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
-    // This side keeps its half open as well.
-    adit.wait_for_log("Service [test] finished (0 left)");
-}
-
-/// A server that answers after the client's half-close, and a client that sends more after the
-/// server's: each sends only after the other's end has arrived.
-#[test]
-fn timeoutclose_0_cuts_nothing_that_is_still_to_come() {
-    require!(adit);
-    let certs = Certs::new();
-    let (answer, may_answer) = mpsc::channel::<()>();
-    let (heard, hears) = mpsc::channel();
-    let (may_answer, heard) = (Mutex::new(may_answer), Mutex::new(heard));
-    let upstream = Server::start(move |mut stream| {
-        let mut request = [0; 7];
-        stream.read_exact(&mut request).expect("a request");
-        if &request == b"answer\n" {
-            let _ = peers::read_to_end(&mut stream);
-            let _ = may_answer.lock().expect("no panic").recv();
-            stream.write_all(b"the answer").expect("sending");
-        } else {
-            stream.shutdown(Shutdown::Write).expect("half-close");
-            let rest = peers::read_to_end(&mut stream);
-            let _ = heard.lock().expect("no panic").send(rest);
-        }
-    });
-    let inside = server_mode(&certs, &upstream, "TIMEOUTclose = 0\n");
-    let adit = Adit::serve(format!(
-        "client = yes\nTIMEOUTclose = 0\nconnect = {}\n{}verifyChain = yes\n",
-        inside.address("test"),
-        certs.ca_line()
-    ));
-    for round in 1..=20 {
-        let mut client = adit.connect("test");
-        client.write_all(b"answer\n").expect("sending");
-        client.shutdown(Shutdown::Write).expect("half-close");
-        inside.wait_for_log_times("Sent socket write shutdown", 2 * round - 1);
-        let _ = answer.send(());
-        assert_eq!(peers::read_to_end(&mut client), b"the answer");
-
-        let mut client = adit.connect("test");
-        client.write_all(b"upload\n").expect("sending");
-        assert_eq!(client.read(&mut [0]).expect("a clean end"), 0);
-        client.write_all(b"the rest").expect("sending");
-        client.shutdown(Shutdown::Write).expect("half-close");
-        let rest = hears.recv_timeout(DEADLINE).expect("the rest");
-        assert_eq!(rest, b"the rest");
-        inside.wait_for_log_times("Sent socket write shutdown", 2 * round);
-    }
-}
-
-#[test]
-fn timeoutclose_0_does_not_wait_long_for_a_close_notify() {
-    let certs = Certs::new();
-    let upstream = Server::greeting("bye\n");
-    let adit = server_mode(&certs, &upstream, "TIMEOUTclose = 0\n");
-    let config = tls::client_config(&certs.ca(), tls::BOTH, None);
-    // Like an old browser, it neither answers the close_notify nor closes.
-    let mut client = tls::connect(config, adit.address("test"));
-    assert_eq!(peers::read_to_end(&mut client), b"bye\n");
-    adit.wait_for_log("TIMEOUTclose exceeded: closing");
-    adit.wait_for_log("Service [test] finished (0 left)");
-}
-
-#[test]
-fn a_silent_upstream_ends_the_handshake_by_timeoutbusy() {
-    let certs = Certs::new();
-    let upstream = Server::silent();
-    let adit = client_mode(&certs, &upstream, "TIMEOUTbusy = 1\n");
-    let mut client = adit.connect("test");
-    let _ = peers::read_until_gone(&mut client);
-    adit.wait_for_log("TIMEOUTbusy exceeded: sending reset");
-}
-
-#[test]
 fn the_next_upstream_is_tried_when_one_refuses() {
     let certs = Certs::new();
     let dead = dead_address();
@@ -477,97 +378,6 @@ fn when_every_upstream_refuses_the_client_is_told_by_the_end() {
         dead.address
     ));
     adit.wait_for_log("No more addresses to connect");
-}
-
-#[test]
-fn ecdsa_rsa_and_ed25519_certificates_serve() {
-    use crate::support::certs::{Kind, Wish};
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    let mut plan = Plan::new();
-    let kinds = [Kind::Ecdsa, Kind::Rsa, Kind::Ed25519];
-    for kind in kinds {
-        let name = format!("{kind:?}");
-        let pair = certs.issue(
-            &name,
-            Wish {
-                kind,
-                ..Wish::default()
-            },
-        );
-        plan = plan.service(&name, upstream.line() + &pair.lines());
-    }
-    let adit = plan.start();
-    for kind in kinds {
-        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
-        let mut client = tls::connect(config, adit.address(&format!("{kind:?}")));
-        peers::says_and_hears(&mut client, "hello");
-    }
-}
-
-#[test]
-fn x25519mlkem768_is_agreed_with_peers_that_know_it() {
-    require!(adit);
-    let certs = Certs::new();
-    let (tell, group) = mpsc::channel();
-    let tell = Mutex::new(tell);
-    let config = tls::server_config(&certs.server(), tls::BOTH, None);
-    let upstream = tls::server(config, move |mut stream| {
-        let group = stream
-            .conn
-            .negotiated_key_exchange_group()
-            .map(rustls::crypto::SupportedKxGroup::name);
-        let _ = tell.lock().expect("no panic").send(group);
-        let _ = peers::echo(&mut stream);
-    });
-    let adit = client_mode(&certs, &upstream, "");
-    peers::says_and_hears(&mut adit.connect("test"), "hello");
-    let group = wait_for("the group", || group.try_recv().ok());
-    assert_eq!(group, Some(rustls::NamedGroup::X25519MLKEM768));
-}
-
-#[test]
-fn suites_are_chosen_by_openssls_names() {
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    let suites = "ciphersuites = TLS_CHACHA20_POLY1305_SHA256\n\
-                  ciphers = ECDHE-ECDSA-AES256-GCM-SHA384\n";
-    let adit = server_mode(&certs, &upstream, suites);
-    for versions in [tls::ONLY_13, tls::ONLY_12] {
-        let config = tls::client_config(&certs.ca(), versions, None);
-        peers::says_and_hears(&mut tls::connect(config, adit.address("test")), "hello");
-    }
-    adit.wait_for_log("TLSv1.3 ciphersuite: TLS_CHACHA20_POLY1305_SHA256 (256-bit encryption)");
-    adit.wait_for_log("TLSv1.2 ciphersuite: ECDHE-ECDSA-AES256-GCM-SHA384 (256-bit encryption)");
-}
-
-#[test]
-fn a_client_without_a_suite_in_common_is_refused_by_that_name() {
-    require!(program "openssl");
-    let certs = Certs::new();
-    let upstream = Server::echo();
-    // The certificate's key is ECDSA.
-    let adit = server_mode(
-        &certs,
-        &upstream,
-        "ciphers = ECDHE-ECDSA-AES256-GCM-SHA384\n",
-    );
-    let arguments = ["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"];
-    s_client(adit.address("test"), &arguments, "");
-    adit.wait_for_log("no shared cipher");
-}
-
-#[test]
-fn a_group_is_chosen_by_openssls_name() {
-    require!(program "openssl");
-    let certs = Certs::new();
-    let upstream = Server::greeting("hello\n");
-    let adit = server_mode(&certs, &upstream, "curves = P-384\n");
-    let said = s_client(adit.address("test"), &["-ign_eof"], "");
-    assert!(
-        said.contains("Server Temp Key: ECDH, secp384r1") || said.contains("P-384"),
-        "{said}"
-    );
 }
 
 #[test]
