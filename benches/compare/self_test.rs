@@ -84,7 +84,7 @@ fn a_direct_connection_stalls_where_nagle_waits_for_a_delayed_acknowledgement() 
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("results.json");
     let mut args = vec!["--first-byte", "--no-adit", "--peer", "stunnel"];
-    args.extend(["--rounds", "1", "--work", "0.1", "--limit", "120"]);
+    args.extend(["--rounds", "1", "--work", "0.1", "--limit", "220"]);
     args.extend(["--json", file.to_str().unwrap()]);
     assert!(run(&args));
     let results: serde_json::Value =
