@@ -181,6 +181,36 @@ fn a_clean_end_is_not_called_cut_off() {
     assert_eq!(adit.count_in_log("without close_notify"), 0);
 }
 
+/// MySQL's servers do so behind a client's last command.
+#[test]
+fn a_server_that_closes_at_once_when_its_client_has_ended_is_no_failure() {
+    let certs = Certs::new();
+    let upstream = tls::server(
+        tls::server_config(&certs.server(), tls::BOTH, None),
+        |mut stream| {
+            let _ = stream.write_all(b"ready");
+            let _ = stream.flush();
+            // TLS 1.3's records of four bytes and of close_notify. What is not read makes a reset of the close.
+            wait_for("the command and the end", || {
+                let count = stream.sock.peek(&mut [0; 100]).expect("peeking");
+                (count >= 26 + 24).then_some(())
+            });
+        },
+    );
+    let lines = format!("client = yes\n{}", upstream.line());
+    let adit = Plan::new()
+        .global("logFormat = json\n")
+        .service("test", lines)
+        .start();
+    let mut client = adit.connect("test");
+    client.read_exact(&mut [0; 5]).expect("a greeting");
+    client.write_all(b"quit").expect("sending");
+    drop(client);
+    adit.wait_for_log("Connection reset by peer (104), after its end was announced");
+    adit.wait_for_log("\"ended\":\"closed\"");
+    assert_eq!(adit.count_in_log("\"level\":\"err"), 0);
+}
+
 #[test]
 fn a_reset_is_passed_on_as_a_reset() {
     // stunnel 5.68 takes a reset that poll(2) reports with POLLHUP for an end of file.

@@ -18,7 +18,7 @@ use super::hearing::{Ears, Heard};
 use super::record::{Fault, How};
 use super::resources::Resources;
 use super::step::{Common, Context, Ending, Next, broken};
-use super::trouble::{Trouble, gone, reading, writing};
+use super::trouble::{Trouble, gone, late, parted, reading, writing};
 use crate::config::Timeouts;
 use crate::log::Log;
 use crate::protocol::Side;
@@ -186,6 +186,10 @@ fn look_for_an_error(end: &End, side: Side, common: &Common) -> Result<(), Endin
             Some(_) => "TLS fd",
             None => "socket fd",
         };
+        if parted(end, errno) {
+            common.blame(How::Parted, Some(Fault::of(side)), Reason(errno));
+            return Err(late(&common.log, doing, errno));
+        }
         common.blame(How::Failed, Some(Fault::of(side)), Reason(errno));
         return Err(broken(&common.log, doing, errno));
     }
@@ -223,7 +227,11 @@ fn carry(
         _ => None,
     };
     if let (Err(trouble), Some(_)) = (&result, &common.record) {
-        blamed = Some((trouble.fault(side), trouble.to_string()));
+        let how = match trouble {
+            Trouble::Read(errno) if parted(flow.from, *errno) => How::Parted,
+            _ => How::Failed,
+        };
+        blamed = Some((how, trouble.fault(side), trouble.to_string()));
     }
     let ended = result.or_else(|trouble| flow.judge(trouble, side).map(|()| Carried::All));
     let moved = flow.moved;
@@ -233,8 +241,8 @@ fn carry(
         resources.row(common.index()).handshake_failed(why);
         failing::keep(&diagnosis, common, resources);
     }
-    if let Some((fault, reason)) = blamed {
-        common.blame(How::Failed, Some(fault), reason);
+    if let Some((how, fault, reason)) = blamed {
+        common.blame(how, Some(fault), reason);
     }
     if let Some(how) = common.first_words.take_finding() {
         advice::own_tls(how, common, resources);
@@ -398,6 +406,9 @@ impl Flow<'_> {
             }
             Trouble::Write(Errno::EPIPE | Errno::ECONNABORTED) => {
                 gone(self.to, self.from, "write", log, self.scratch, self.pool)
+            }
+            Trouble::Read(errno) if parted(self.from, errno) => {
+                Err(late(log, reading(self.from), errno))
             }
             Trouble::Read(errno) => Err(broken(log, reading(self.from), errno)),
             Trouble::Write(errno) => Err(broken(log, writing(self.to), errno)),

@@ -55,6 +55,8 @@ pub(crate) enum How {
     Idle,
     /// It was ended on purpose.
     Cut,
+    /// A peer that had been told of the end closed its socket at once.
+    Parted,
 }
 
 /// What ended it.
@@ -338,6 +340,7 @@ fn fault_of(cause: Cause, with: Option<Side>) -> Option<Fault> {
 fn how(ending: Ending, blame: Option<&Blame>) -> &'static str {
     match blame.map(|blame| blame.how) {
         _ if ending == Ending::Closed => "closed",
+        Some(How::Parted) => "closed",
         Some(How::Idle) => "idle",
         Some(How::Cut) => "cut",
         Some(How::Failed) | None => "failed",

@@ -93,6 +93,22 @@ pub(super) fn writing(end: &End) -> &'static str {
     }
 }
 
+/// Whether a peer that had been told of the end closed its socket without reading so, as MySQL's servers do behind a
+/// client's last command. What it still had to say is lost, if anything, and so it is a reset for the other side.
+pub(super) fn parted(end: &End, errno: Errno) -> bool {
+    errno == Errno::ECONNRESET && end.writing == Writing::Over
+}
+
+/// Says that it has, which is no error.
+pub(super) fn late(log: &Log, doing: &str, errno: Errno) -> Ending {
+    info!(
+        log,
+        "{doing}: {}, after its end was announced",
+        Reason(errno)
+    );
+    Ending::Reset
+}
+
 /// An end was closed by its peer both ways. Nothing can be sent to it any more, and nothing comes;
 /// the other end is told so in order, unless bytes were lost on TLS.
 pub(super) fn gone(
