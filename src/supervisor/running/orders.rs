@@ -114,9 +114,21 @@ impl Supervisor {
             self.log,
             "Service [{name}] is drained: it accepts nothing more until `adit drain --undo {name}`"
         );
-        let serves = self.masters.get(master);
-        let left = serves.map_or(0, |master| master.scoreboard.active(index));
+        let left = self.connections_of(name);
         Reply::Done(Some(format!("{left} connection(s) of [{name}] are left")))
+    }
+
+    /// The open connections of a service, those of generations that drain or have lost their master too.
+    fn connections_of(&self, name: &str) -> u64 {
+        let orphans = self.masters.orphans().iter().map(|o| &o.generation);
+        let generations = self.masters.all().iter().chain(orphans);
+        let of_one = |generation: &Generation| {
+            let names = generation.names.iter().enumerate();
+            let its = names.filter(|(_, own)| *own == name);
+            let active = its.map(|(index, _)| generation.scoreboard.active(index));
+            active.fold(0, u64::saturating_add)
+        };
+        generations.map(of_one).fold(0, u64::saturating_add)
     }
 
     /// Accepts for a drained service again.
