@@ -2,16 +2,20 @@
 //! here: what is shown where.
 
 use super::{CauseStatus, FailureStatus};
+use crate::incidents::Cause;
 use crate::log::Local;
 use crate::status::fit::{GAP, Width, say};
 use crate::status::services::ago;
 use crate::status::{ServiceStatus, Status};
 
 impl ServiceStatus {
-    /// Its last failure, with the remedy. `now`: in seconds since 1970.
+    /// Its last failure, with the remedy. `now`: in seconds since 1970. When its certificate ends is told beside that, and
+    /// would hide what fails.
     pub(in crate::status) fn last_failure(&self, now: u64) -> Option<String> {
-        let last = self.failures.first()?;
-        let all = self.failures.iter().map(|failure| failure.count);
+        let failures = self.failures.iter();
+        let failures = failures.filter(|failure| failure.cause != Cause::CertificateEnds);
+        let last = failures.clone().next()?;
+        let all = failures.map(|failure| failure.count);
         let all = all.fold(0, u64::saturating_add);
         let (when, title) = (when(last.last, now), &last.title);
         let mut text = format!("last failure of {all}, {when}: {title}");
@@ -87,6 +91,19 @@ fn when(seconds: u64, now: u64) -> String {
 mod tests {
     use super::*;
     use crate::status::tests::example;
+
+    #[test]
+    fn a_certificate_that_ends_hides_no_failure() {
+        let mut service = ServiceStatus::default();
+        let mut ends = FailureStatus::example();
+        ends.cause = Cause::CertificateEnds;
+        service.failures = vec![ends];
+        assert_eq!(service.last_failure(1_795_513_600), None);
+        service.failures.push(FailureStatus::example());
+        let told = service.last_failure(1_795_513_600).unwrap();
+        assert!(told.starts_with("last failure of 3, "), "{told}");
+        assert!(told.contains("Connection refused"), "{told}");
+    }
 
     #[test]
     fn causes_are_told_within_the_width() {

@@ -243,8 +243,8 @@ fn failures(view: &View<'_>) -> Vec<Advice> {
             told.push(cause);
             let same = late.iter().filter(|other| other.cause == cause).count();
             let advice = Advice {
-                // A limit does what it is for.
-                bad: same >= OFTEN && cause != Cause::Limit,
+                // A limit does what it is for, and a process is replaced.
+                bad: same >= OFTEN && !matches!(cause, Cause::Limit | Cause::Process),
                 what: sentence(&format!("{whose}{}: {}", cause.title(), incident.reason)),
                 remedy: sentence(&incident.remedy),
             };
