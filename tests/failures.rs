@@ -12,7 +12,9 @@ use crate::supervision::send;
 use crate::support::certs::Wish;
 use crate::support::dialogue::SMTP;
 use crate::support::peers::{self, Server};
-use crate::support::{Adit, Certs, Plan, adit::program, proc, tls, wait_for};
+use crate::support::{
+    Adit, Certs, DeadAddress, Plan, adit::program, dead_address, proc, tls, wait_for,
+};
 use crate::upgrade::next_version;
 
 /// A plan with a control socket.
@@ -55,10 +57,9 @@ fn client_mode(certs: &Certs, upstream: &Server, more: &str) -> String {
     format!("client = yes\n{connect}{ca}verifyChain = yes\n{more}")
 }
 
-/// Where nothing listens.
-fn closed() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-    let address = listener.local_addr().expect("address");
+/// A service to where nothing listens.
+fn leads_to(dead: &DeadAddress) -> String {
+    let address = dead.address;
     format!("client = yes\nverifyChain = no\nconnect = {address}\n")
 }
 
@@ -72,7 +73,7 @@ fn each_kind_of_failure_is_told_with_its_cause_and_a_remedy() {
     let plain = Server::greeting("220 mail.example ESMTP\r\n");
     let wants = tls::server_config(&certs.server(), tls::ONLY_13, Some(&certs.ca()));
     let wants = tls::server(wants, |_| {});
-    let silent = Server::silent();
+    let (silent, dead) = (Server::silent(), dead_address());
     let serving = format!(
         "{}{}{}verifyChain = yes\nrequireCert = yes\n",
         good.line(),
@@ -80,7 +81,12 @@ fn each_kind_of_failure_is_told_with_its_cause_and_a_remedy() {
         certs.ca_line()
     );
     let table = [
-        ("refused", closed(), "upstream_refused", "start the server"),
+        (
+            "refused",
+            leads_to(&dead),
+            "upstream_refused",
+            "start the server",
+        ),
         (
             "name",
             client_mode(&certs, &good, "checkHost = other.example\n"),
@@ -163,7 +169,8 @@ fn failures_outlive_a_reload_a_dead_master_and_an_upgrade_and_stand_once() {
     let plan = plan();
     let path = plan.folder().join("adit");
     std::fs::copy(program(), &path).expect("copy");
-    let adit = plan.program(&path).service("test", closed()).start();
+    let dead = dead_address();
+    let adit = plan.program(&path).service("test", leads_to(&dead)).start();
     let fail = || drop(peers::read_until_gone(&mut adit.connect("test")));
     fail();
     let first = wait_for_failure(&adit, "test", "upstream_refused", 1);
@@ -306,7 +313,7 @@ fn deaths_of_adits_own_processes_are_told_with_a_remedy_and_outlive_the_master()
     let page = crate::metrics::get(address, "/");
     assert!(
         page.contains(
-            "A process of adit&#39;s has died, or stood still: the master of generation 1"
+            "A process of adit&#39;s has died, or stood still: The master of generation 1"
         ),
         "{page}"
     );

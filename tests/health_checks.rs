@@ -114,12 +114,18 @@ fn in_the_short_format_no_service_tells_of_one() {
     let upstream = tls::echo_server(&certs, tls::BOTH);
     let adit = plan
         .global(format!(
-            "control = {}\nlogFormat = short\ndebug = notice",
+            "control = {}\nlogFormat = short",
             control.display()
         ))
-        .service("tls", format!("{}{pair}", echo.line()))
-        .service("plain", format!("client = yes\n{}", upstream.line()))
-        .service("mail", format!("protocol = smtp\n{}{pair}", mail.line()))
+        .service("tls", format!("debug = notice\n{}{pair}", echo.line()))
+        .service(
+            "plain",
+            format!("debug = notice\nclient = yes\n{}", upstream.line()),
+        )
+        .service(
+            "mail",
+            format!("debug = notice\nprotocol = smtp\n{}{pair}", mail.line()),
+        )
         .start();
     for name in ["tls", "plain", "mail"] {
         let client = adit.connect(name);

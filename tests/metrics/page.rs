@@ -9,9 +9,11 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, conn
 
 use super::{address, ask, ask_on, client_mode, get, plain, teller, wait_for_health};
 use crate::require;
+use crate::support::adit::program;
 use crate::support::certs::Wish;
 use crate::support::peers::{self, Server};
 use crate::support::{Certs, Plan, apart, dead_address, own_address, tls, wait_for};
+use crate::upgrade::next_version;
 
 #[test]
 fn it_says_what_adit_does_and_a_browser_may_run_nothing_else() {
@@ -208,4 +210,46 @@ fn a_browser_shows_it_by_day_and_by_night_on_a_telephone_and_on_a_desk() {
         "{}",
         String::from_utf8_lossy(&said)
     );
+}
+
+#[test]
+fn after_an_upgrade_whose_configuration_is_refused_it_tells_of_what_runs() {
+    require!(adit);
+    let own = own_address();
+    require!(own.is_some(), "this machine has no address but loopback");
+    let own = own.expect("asked for");
+    let upstream = Server::echo();
+    let plan = Plan::new();
+    let path = plan.folder().join("adit");
+    std::fs::copy(program(), &path).expect("copy");
+    let adit = plan
+        .program(&path)
+        .global("metrics = *:0\n#")
+        .service("before", plain(&upstream))
+        .start();
+    let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address(&adit).port());
+    wait_for_health(here, "200", "ok");
+    next_version(&path);
+    // What the new program cannot know before it runs.
+    let taken = Server::silent();
+    let lines = plain(&upstream);
+    adit.rewrite(|text| {
+        let text = text.replace("[before]", "[after]");
+        let text = text.replace('#', "metricsAllow = 203.0.113.0/24");
+        format!("{text}[taken]\naccept = {}\n{lines}", taken.address)
+    });
+    adit.reload_refused(&["has taken over", "Binding service [taken] to"]);
+    let leads = format!("{} → {}", adit.address("before"), upstream.address);
+    let page = wait_for("the page", || {
+        let page = get(here, "/");
+        page.contains("is not in force").then_some(page)
+    });
+    assert!(
+        page.contains("<b>before</b>") && page.contains(&leads),
+        "{page}"
+    );
+    assert!(!page.contains("<b>after</b>"), "{page}");
+    let request = format!("GET /health HTTP/1.1\r\nHost: {own}\r\n\r\n");
+    let answer = ask_on(from(own, here), request.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }
