@@ -55,7 +55,7 @@ const V1: &[u8] = b"PROXY TCP4 198.51.100.7 203.0.113.1 1042 443\r\n";
 /// The same, from 198.51.100.8.
 const V2: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c\xc6\x33\x64\x08\xcb\x00\x71\x01\x04\x12\x01\xbb";
-const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n \0\0\0";
+pub const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n \0\0\0";
 
 #[test]
 fn the_header_of_a_named_balancer_decides_who_the_client_is() {
@@ -71,7 +71,9 @@ fn the_header_of_a_named_balancer_decides_who_the_client_is() {
             "test",
             format!("{lines}denyFrom = 198.51.100.8, 127.0.0.2\n"),
         )
+        .service("open", format!("{lines}debug = 6\n"))
         .start();
+    let open = |header| told(&adit, "open", &certs, BALANCER, &[header]);
     let told = |source, pieces: &[&[u8]]| told(&adit, "test", &certs, source, pieces);
     let passed = Some("PROXY TCP4 198.51.100.7 203.0.113.1 1042 443\r\n!".to_owned());
     assert_eq!(told(BALANCER, &[V1]), passed);
@@ -81,11 +83,27 @@ fn the_header_of_a_named_balancer_decides_who_the_client_is() {
     // By version 2, and it is denied by the address that is claimed.
     assert_eq!(told(BALANCER, &[V2]), None);
     adit.wait_for_log("REFUSED by denyFrom = 198.51.100.8 from 198.51.100.8:1042");
-    // A client that the balancer does not know has the balancer's address; a check is no client.
-    assert_eq!(told(BALANCER, &[b"PROXY UNKNOWN\r\n"]), None);
-    adit.wait_for_log("REFUSED by denyFrom = 127.0.0.2 from 127.0.0.2:");
-    let own = told(BALANCER, &[LOCAL]).expect("a check is served");
+    // A client that the balancer does not know has the balancer's address, and so has the balancer itself, unless it only
+    // looks whether adit is there.
+    let silent = {
+        let SocketAddr::V4(address) = adit.address("test") else {
+            panic!("IPv4 is configured");
+        };
+        let mut check = peers::connect_from(BALANCER, address);
+        check.write_all(LOCAL).expect("sending");
+        check.local_addr().expect("its address")
+    };
+    let refused = "REFUSED by denyFrom = 127.0.0.2 from 127.0.0.2:";
+    for (times, header) in [(1, &b"PROXY UNKNOWN\r\n"[..]), (2, LOCAL)] {
+        assert_eq!(told(BALANCER, &[header]), None);
+        adit.wait_for_log_times(refused, times);
+    }
+    assert_eq!(adit.count_in_log(&format!("from {silent}")), 0);
+    // What it carries is told of as a client's.
+    let own = open(LOCAL).expect("it is served");
     assert!(own.starts_with("PROXY TCP4 127.0.0.2 127.0.0.1 "), "{own}");
+    adit.wait_for_log("Service [open] accepted connection from 127.0.0.2:");
+    adit.wait_for_log("LOG5[6]: Connection closed: ");
     // Others speak for themselves.
     let own = told(Ipv4Addr::LOCALHOST, &[]).expect("a client is served");
     assert!(own.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{own}");

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use nix::sched::{CloneFlags, unshare};
 
+use crate::accept_proxy::LOCAL;
 use crate::require;
 use crate::support::adit::program;
 use crate::support::network::shell;
@@ -173,6 +174,30 @@ fn in_server_mode_it_is_asked_before_tls() {
         !said.contains("BEGIN CERTIFICATE") && !said.contains("let in"),
         "{said}"
     );
+    adit.wait_for_log("REFUSED by IDENT (user \"root\")");
+}
+
+#[test]
+fn a_balancers_own_connection_is_the_users_of_its_machine() {
+    require!(adit);
+    require_own_network!();
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let identd = Identd::start();
+    let lines = "ident = mail\nacceptProxy = 127.0.0.1\n";
+    let adit = start(&program(), &certs, &echo, lines);
+    let connect = || {
+        let mut balancer = adit.connect("test");
+        balancer.write_all(LOCAL).expect("a header");
+        balancer
+    };
+    identd.says("P : USERID : UNIX : mail\r\n");
+    says_and_hears(&mut connect(), "let in");
+    adit.wait_for_log("Service [test] accepted connection from 127.0.0.1:");
+    identd.says("P : USERID : UNIX : root\r\n");
+    let mut refused = connect();
+    refused.write_all(b"x").expect("a word");
+    assert!(!matches!(refused.read(&mut [0]), Ok(1..)));
     adit.wait_for_log("REFUSED by IDENT (user \"root\")");
 }
 

@@ -1,13 +1,14 @@
 //! `libwrap`: clients are let in and refused as hosts.allow and hosts.deny say, as by stunnel with the real library.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::accept_proxy::LOCAL;
 use crate::admission::from;
 use crate::require;
 use crate::support::adit::program;
@@ -169,6 +170,22 @@ fn a_name_that_is_an_alias_is_not_believed_as_by_stunnel() {
             assert_eq!(is_let_in_from(last, &adit), expected, "{told}");
         }
     }
+}
+
+#[test]
+fn a_balancers_own_connection_is_judged_by_the_balancers_address() {
+    require!(adit);
+    require_own_files!();
+    let certs = Certs::new();
+    let echo = tls::echo_server(&certs, tls::BOTH);
+    let adit = start(&program(), &certs, &echo, "acceptProxy = 127.0.0.2\n");
+    write(&adit.plan, "", "test: 127.0.0.2\n");
+    let mut balancer = from(2, adit.address("test"));
+    balancer.write_all(LOCAL).expect("a header");
+    // It stays, without a word.
+    assert!(!matches!(balancer.read(&mut [0]), Ok(1..)));
+    adit.wait_for_log("LOG5[0]: libwrap: /etc/hosts.deny");
+    adit.wait_for_log("REFUSED by libwrap from 127.0.0.2:");
 }
 
 fn gatekeeper(adit: &Adit) -> Option<i32> {

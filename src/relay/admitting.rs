@@ -18,14 +18,10 @@ const BY_LISTS: &str =
 ///
 /// # Errors
 /// It is refused.
-pub(super) fn by_lists(context: &Context<'_>) -> Result<(), Ending> {
+pub(super) fn by_lists(context: &mut Context<'_>) -> Result<(), Ending> {
     let Some(peer) = context.common.peer else {
         return Ok(());
     };
-    if context.common.is_a_check() {
-        // proxy-protocol.txt, section 2.2: it is to be taken as valid.
-        return Ok(());
-    }
     let admission = &context.common.config().admission;
     admission
         .judge(peer.ip())
@@ -59,8 +55,9 @@ pub(super) fn refused(
     by: impl Display,
     remedy: &'static str,
     peer: SocketAddr,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Ending {
+    context.common.is_no_check();
     let common = &*context.common;
     let (name, from) = (&common.config().name, Address(Some(peer)));
     warning!(common.log, "Service [{name}] REFUSED by {by} from {from}");
@@ -71,8 +68,9 @@ pub(super) fn refused(
 pub(super) fn count(
     reason: impl Into<String>,
     remedy: &'static str,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
 ) -> Ending {
+    context.common.is_no_check();
     let row = context.resources.row(context.common.index());
     row.refused().fetch_add(1, Relaxed);
     context.keep(&Diagnosis::new(Cause::Refused, reason, remedy));

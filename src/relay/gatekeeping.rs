@@ -90,9 +90,9 @@ impl Gatekeeping {
                 )
             }
         };
-        let (name, from) = (&context.common.config().name, Address(Some(client)));
         match judgement {
             Judgement::Permitted => {
+                let (name, from) = (&context.common.config().name, Address(Some(client)));
                 debug!(log, "Service [{name}] permitted by libwrap from {from}");
                 return Ok(Next::Advance);
             }
@@ -101,7 +101,7 @@ impl Gatekeeping {
             }
             Judgement::Undecided(why) => error!(log, "libwrap: {why}"),
         }
-        Err(refused("libwrap", BY_LIBWRAP, client, &context))
+        Err(refused("libwrap", BY_LIBWRAP, client, &mut context))
     }
 
     /// Asks, unless there is no helper to ask just now.

@@ -53,7 +53,8 @@ impl Identifying {
         };
         let server = context.common.reached(front).unwrap_or(UNSPECIFIED);
         let mut from = server.ip().to_canonical();
-        if context.common.introduced.is_some() {
+        let introduced = context.common.introduced.as_ref();
+        if introduced.is_some_and(|introduced| introduced.addresses.is_some()) {
             // It is the balancer's.
             from = UNSPECIFIED.ip();
         }
@@ -215,9 +216,9 @@ impl Identifying {
         }
     }
 
-    fn judge(&self, user: &str, context: &Context<'_>) -> Result<(), Ending> {
-        let (common, log) = (&*context.common, context.common.log);
-        if common.config().admission.ident.as_deref() == Some(user) {
+    fn judge(&self, user: &str, context: &mut Context<'_>) -> Result<(), Ending> {
+        let log = context.common.log;
+        if context.common.config().admission.ident.as_deref() == Some(user) {
             info!(log, "IDENT authentication passed");
             return Ok(());
         }
@@ -234,7 +235,7 @@ impl Identifying {
     }
 
     /// The identd cannot be asked.
-    fn unreachable(&self, why: impl std::fmt::Display, context: &Context<'_>) -> Ending {
+    fn unreachable(&self, why: impl std::fmt::Display, context: &mut Context<'_>) -> Ending {
         let identd = Address(Some(self.identd()));
         error!(
             context.common.log,

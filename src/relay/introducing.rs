@@ -14,6 +14,7 @@ use super::failing;
 use super::handshaking::receive;
 use super::poller::Readiness;
 use super::step::{Common, Context, Ending, Next, broken};
+use super::visiting::PATIENCE;
 use crate::incidents::{Cause, Diagnosis};
 use crate::log::{Log, Subject};
 use crate::protocol::{Claim, NoHeader, Who, read_claim};
@@ -23,6 +24,8 @@ use crate::{debug, error, info};
 #[derive(Debug)]
 pub(crate) struct Introducing {
     deadline: Instant,
+    /// The header is there, of a check that may leave yet.
+    is_introduced: bool,
 }
 
 /// What a balancer has said.
@@ -48,7 +51,10 @@ impl Introducing {
             ..Readiness::default()
         });
         let deadline = context.resources.now + config.timeouts.busy;
-        Some(Self { deadline })
+        Some(Self {
+            deadline,
+            is_introduced: false,
+        })
     }
 
     /// When it must be stepped though nothing happened.
@@ -61,14 +67,22 @@ impl Introducing {
     /// # Errors
     /// It is no header, or does not come.
     pub(crate) fn step(
-        self,
+        mut self,
         front: &mut End,
         mut context: Context<'_>,
     ) -> Result<Next<Self>, Ending> {
+        if self.is_introduced {
+            return self.wait_for_more(front, &mut context);
+        }
         match self.hear(front, &mut context) {
             Ok(true) => {
                 admitting::by_share(&mut context)?;
-                Ok(Next::Advance)
+                if !is_to_be_judged(context.common) {
+                    return Ok(Next::Advance);
+                }
+                self.is_introduced = true;
+                self.deadline = context.resources.now + PATIENCE;
+                self.wait_for_more(front, &mut context)
             }
             Ok(false) => Ok(Next::Wait(self)),
             // It only looked whether the port is open.
@@ -132,6 +146,36 @@ impl Introducing {
             }
         }
     }
+
+    /// A check is judged by its own address, as any client. As a rule it leaves as soon as it is connected: then
+    /// it wants nothing that could be refused.
+    fn wait_for_more(
+        self,
+        front: &mut End,
+        context: &mut Context<'_>,
+    ) -> Result<Next<Self>, Ending> {
+        if !front.plain.is_empty() || context.resources.now >= self.deadline {
+            return Ok(Next::Advance);
+        }
+        let pool = &mut context.resources.pool;
+        match receive(front, pool) {
+            Ok(Received::Bytes(_)) => {
+                front.plain.push(front.input.bytes(), pool);
+                front.input.clear(pool);
+                Ok(Next::Advance)
+            }
+            Ok(Received::Nothing) => Ok(Next::Wait(self)),
+            Ok(Received::Eof) | Err(_) => Err(context.common.has_left()),
+        }
+    }
+}
+
+/// Whether it is a check that may be refused for its address.
+fn is_to_be_judged(common: &Common) -> bool {
+    let admission = &common.config().admission;
+    let lists = || common.peer.map(|peer| admission.judge(peer.ip()));
+    let asks = admission.libwrap || admission.ident.is_some();
+    common.is_a_check() && (asks || matches!(lists(), Some(Err(_))))
 }
 
 /// The client's address is the session's from now on.
@@ -170,7 +214,6 @@ fn introduce(mut claim: Claim, common: &mut Common) {
         common.log.from = Some(Subject::new(Some(from.ip()), common.index()));
     }
     common.introduced = Some(Box::new(Introduced { addresses, claim }));
-    common.hush_a_check();
 }
 
 /// What it says besides addresses.

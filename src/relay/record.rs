@@ -165,6 +165,9 @@ impl Common {
 
     /// Payload was carried, for the first time or again.
     pub(super) fn has_carried(&mut self) {
+        if self.to_back > 0 {
+            self.is_no_check();
+        }
         if let Some(record) = &mut self.record {
             record.relayed.get_or_insert_with(Instant::now);
         }

@@ -358,6 +358,9 @@ impl Session {
     /// Writes the last lines, settles the counts, gives the memory back and the sockets to those
     /// that are closed at the end of the turn.
     pub(crate) fn finish(mut self, ending: Ending, resources: &mut Resources) {
+        if self.common.to_back + self.common.to_front > 0 {
+            self.common.has_carried();
+        }
         let config = self.common.config();
         let (log, reset) = (self.common.log, config.reset);
         let status = close_status(ending, reset);
@@ -365,9 +368,6 @@ impl Session {
         let text = format_args!(
             "Connection {status}: {tls} byte(s) sent to TLS, {plain} byte(s) sent to socket"
         );
-        if self.common.to_back + self.common.to_front > 0 {
-            self.common.has_carried();
-        }
         let was_a_check = self.common.was_a_check();
         if !was_a_check {
             self.common.is_heard();

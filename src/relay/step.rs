@@ -21,17 +21,13 @@ use crate::ipc::scoreboard::Open;
 use crate::ipc::scoreboard::answered::{Answered, Place};
 use crate::ipc::shares::Key;
 use crate::log::{self, Log, Subject};
-use crate::protocol::{Side, Unreachable, Who};
+use crate::protocol::{Side, Unreachable};
 use crate::sys::sockopt;
 use crate::tls::Failure;
 use crate::{error, warning};
 
 /// How often a long connection's bytes are put on the scoreboard.
 const REPORT: Duration = Duration::from_secs(5);
-
-/// Levels of syslog(3).
-const CRITICAL: u8 = 2;
-const DEBUG: u8 = 7;
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,18 +190,6 @@ impl Common {
         self.hush_a_check();
     }
 
-    /// A check that comes every few seconds, and ends as it likes, is told of only where everything is.
-    pub(super) fn hush_a_check(&mut self) {
-        if self.is_a_check() && self.log.level < DEBUG {
-            self.log.level = self.log.level.min(CRITICAL);
-        }
-    }
-
-    /// Whether nothing of it is told but where everything is.
-    pub(super) fn is_hushed(&self) -> bool {
-        self.log.level <= CRITICAL
-    }
-
     /// The service's options.
     pub(crate) fn config(&self) -> &Service {
         &self.service().config
@@ -218,12 +202,6 @@ impl Common {
             Some((_, to)) => Some(to),
             None => front.local_address(),
         }
-    }
-
-    /// Whether a balancer only looks whether this is alive.
-    pub(super) fn is_a_check(&self) -> bool {
-        let introduced = self.introduced.as_ref();
-        introduced.is_some_and(|introduced| introduced.claim.who == Who::Itself)
     }
 
     /// The service's index.

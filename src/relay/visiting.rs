@@ -4,15 +4,19 @@
 use std::time::{Duration, Instant};
 
 use super::Address;
+use super::record::level_of_steps;
 use super::step::{Common, Ending};
 use crate::config::Front;
+use crate::protocol::Who;
 use crate::{debug, notice};
 
 /// So long it may be silent before it is told of.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The level at which everything is told, at once.
 const DEBUG: u8 = 7;
+/// That of syslog(3) up to which a check is told of.
+const CRITICAL: u8 = 2;
 
 /// What is known of whether a client is one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,11 +27,14 @@ pub(super) struct Visit {
     spoke: bool,
     /// It has left without a word.
     over: bool,
+    /// A balancer has called it a check, and it was more.
+    is_client: bool,
 }
 
 impl Common {
     /// The client may connect. Where it `speaks` first, that is said once it does, or stays.
     pub(super) fn admit(&mut self, speaks: bool) {
+        self.hush_a_check();
         match speaks && self.log.level < DEBUG {
             true => self.visit.welcome_at = Some(self.began + PATIENCE),
             false => self.welcome(),
@@ -56,6 +63,9 @@ impl Common {
     /// It said these words in a dialogue.
     pub(super) fn has_said(&mut self, words: &[u8]) {
         self.visit.spoke |= !is_goodbye(words);
+        if self.visit.spoke {
+            self.is_no_check();
+        }
     }
 
     /// Whether it would be one, if it left now.
@@ -73,6 +83,38 @@ impl Common {
             "Service [{name}]: {from} closed the connection without a word: a check"
         );
         Ending::Closed
+    }
+
+    /// Whether a balancer only looks whether this is alive.
+    pub(super) fn is_a_check(&self) -> bool {
+        let introduced = self.introduced.as_ref();
+        let says_so = introduced.is_some_and(|one| one.claim.who == Who::Itself);
+        says_so && !self.visit.is_client
+    }
+
+    /// A check that comes every few seconds, and ends as it likes, is told of only where everything is.
+    pub(super) fn hush_a_check(&mut self) {
+        if self.is_a_check() && self.log.level < DEBUG {
+            self.log.level = self.log.level.min(CRITICAL);
+        }
+    }
+
+    /// Whether nothing of it is told but where everything is.
+    pub(super) fn is_hushed(&self) -> bool {
+        self.log.level <= CRITICAL
+    }
+
+    /// It is more than a check, whatever a balancer has called it: it is told of, and counted, as any client.
+    pub(super) fn is_no_check(&mut self) {
+        if !self.is_a_check() {
+            return;
+        }
+        self.visit.is_client = true;
+        if self.is_hushed() {
+            self.log.level = level_of_steps(self.config().debug);
+            self.visit.welcome_at = None;
+            self.welcome();
+        }
     }
 
     /// Whether it was one, or a balancer has said so.

@@ -238,8 +238,8 @@ fn admission(page: &mut Page) {
         (
             "`acceptProxy`",
             "The balancers in front (haproxy: `send-proxy-v2`; nginx: `proxy_protocol on`; most clouds' too), by address or network; `unix` means those that connect to a Unix socket. Each connection of theirs begins with a PROXY header, of version 1 or 2, \
-             within `TIMEOUTbusy` and before TLS, in both modes. From then on the client's address in it is the connection's: for the log, all that stands below, `transparent = source`, `protocol = proxy` and `exec`. A header without an address leaves the balancer's, and a check of the balancer's (LOCAL, or the \
-             balancer named as its own client) is no client: no list refuses it, no failure is counted, and it is told of at `debug = 7` alone. With `proxyVersion = 2` a server is told of the client's TLS as the balancer tells of it, where it ends there, and of the connection's identifier. \
+             within `TIMEOUTbusy` and before TLS, in both modes. From then on the client's address in it is the connection's: for the log, all that stands below, `transparent = source`, `protocol = proxy` and `exec`. A header without an address leaves the balancer's, and so does a connection of the balancer's own (LOCAL, or the \
+             balancer named as its own client). As long as that carries nothing it is a check: no failure is counted, and it is told of at `debug = 7` alone; what goes on after the header is judged and told of as any client. With `proxyVersion = 2` a server is told of the client's TLS as the balancer tells of it, where it ends there, and of the connection's identifier. \
              `Name none but machines of yours`: what they say is believed. Clients from elsewhere come without a header, and speak for themselves.",
         ),
         (

@@ -49,11 +49,8 @@ impl Session {
                         Some(stage) => Early::Introducing(stage),
                         None => return self.advance(resources),
                     },
-                    Some(gate) if gate.is_gate() && context.common.is_a_check() => {
-                        return self.advance(resources);
-                    }
                     Some(route::Early::Admit) => {
-                        admitting::by_lists(&context)?;
+                        admitting::by_lists(&mut context)?;
                         return self.advance(resources);
                     }
                     Some(route::Early::AskTheGate) => match Gatekeeping::begin(&context) {
@@ -186,7 +183,7 @@ impl Session {
         };
         // It is the one that it wanted to connect to.
         let common = &mut self.common;
-        admitting::by_lists(&Context { common, resources })?;
+        admitting::by_lists(&mut Context { common, resources })?;
         self.shake_hands(resources)
     }
 
