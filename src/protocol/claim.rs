@@ -272,12 +272,17 @@ fn told(who: Who, values: &[u8], whole: &[u8]) -> Result<Claim, NoHeader> {
         who,
         ..Claim::default()
     };
+    let mut checksum = None;
     for value in Values(values) {
         let (kind, value) = value?;
         match kind {
             TLV_ALPN => claim.alpn = Some(value.to_vec()).filter(|alpn| !alpn.is_empty()),
             TLV_AUTHORITY => claim.authority = text_of(value),
-            TLV_CRC32C => verify(value, whole)?,
+            // Each would be a look at the whole header, and the sum is over one place for it.
+            TLV_CRC32C if checksum.is_some() => {
+                return Err(NoHeader::Other("it has two checksums"));
+            }
+            TLV_CRC32C => checksum = Some(value),
             TLV_UNIQUE_ID if value.len() > LONGEST_ID => {
                 return Err(NoHeader::Other("its identifier is longer than 128 bytes"));
             }
@@ -285,6 +290,9 @@ fn told(who: Who, values: &[u8], whole: &[u8]) -> Result<Claim, NoHeader> {
             TLV_SSL => claim.tls = secured(value)?,
             _ => {}
         }
+    }
+    if let Some(value) = checksum {
+        verify(value, whole)?;
     }
     Ok(claim)
 }

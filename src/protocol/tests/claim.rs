@@ -179,6 +179,7 @@ fn what_is_no_header_of_version_2_is_refused() {
         (with(&[&[5, 0, 129][..], &[b'x'; 129]].concat()), "128"),
         (with(b"\x03\0\x03abc"), "four bytes"),
         (with(b"\x03\0\x04abcd"), "checksum is wrong"),
+        (with(b"\x03\0\x04abcd\x03\0\x04abcd"), "two checksums"),
         (binary(0x21, 0x11, &[0; 12]), "no client has"),
     ] {
         let why = claimed(&header).expect_err("a fault");
