@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 use crate::incidents::{Cause, Diagnosis, Group};
 use crate::log::{self, Field, Rfc3339, Value};
 use crate::protocol::Side;
-use crate::tls::hello::{self, Reading};
+use crate::tls::hello::{self, Arriving, Reading};
 use crate::tls::{Negotiated, Stream};
 
 /// The longest reason that is kept, in bytes.
@@ -82,6 +82,7 @@ pub(crate) struct Record {
     sni: Option<String>,
     /// Its hello was read as a whole, or is none.
     is_read: bool,
+    arriving: Arriving,
     /// Where it is connected to.
     upstream: Option<Upstream>,
     hello: Option<Instant>,
@@ -117,6 +118,9 @@ impl Common {
             return;
         };
         record.hello.get_or_insert_with(Instant::now);
+        if !record.arriving.is_worth_reading(bytes) {
+            return;
+        }
         record.is_read = match hello::read(bytes) {
             Reading::Incomplete => false,
             Reading::Hello(hello) => {

@@ -16,7 +16,7 @@ use driving::{Broken, Peer, Progress, drive};
 
 use super::backend::Terms;
 use super::failure::{During, Failure, Offence};
-use super::hello::{self, Hello, Reading, Version};
+use super::hello::{self, Arriving, Hello, Reading, Version};
 use super::ocsp::Inquiry;
 use super::record::HEADER;
 use super::stream::Stream;
@@ -48,6 +48,7 @@ pub(crate) struct Handshake {
 struct Extras {
     /// The name that the client asked for, where that is asked for.
     server_name: Option<String>,
+    arriving: Arriving,
     /// Judges clients that are let in whatever they show (`redirect`), and servers whose sessions are resumed where
     /// responders are asked.
     judge: Option<Arc<Verifier>>,
@@ -84,11 +85,9 @@ impl Handshake {
             .map(|connection| {
                 let provider = config.crypto_provider().clone();
                 let extras = || {
-                    let server_name = None;
                     Box::new(Extras {
-                        server_name,
                         judge,
-                        inquiry: None,
+                        ..Extras::default()
                     })
                 };
                 Self {
@@ -180,6 +179,7 @@ impl Handshake {
         if self.terms.introduces
             && let Some(extras) = &mut self.extras
             && extras.server_name.is_none()
+            && extras.arriving.is_worth_reading(input)
             && let Reading::Hello(hello) = hello::read(input)
         {
             extras.server_name = hello.server_name;
