@@ -1,6 +1,8 @@
 //! `ADIT_*` variables as a layer: `ADIT_OPTION` stands where the lines before the first section do, and
 //! `ADIT_SERVICE_NAME_OPTION` in the section of that name. Never in here: reading the environment.
 
+use std::net::{IpAddr, SocketAddr};
+
 use super::{Given, Layer, Options, Section};
 use crate::config::diagnostic::{Diagnostic, Severity, nearest};
 use crate::config::option::{self, OptionDef, Scope};
@@ -43,7 +45,7 @@ impl Layer {
                 meaning(name).and_then(|meaning| Ok((meaning, lines(value.as_deref(), meaning)?)));
             let (meaning, lines) = match read {
                 Ok(read) => read,
-                Err(_) if is_of_kubernetes(name) => {
+                Err(_) if is_of_kubernetes(variable, value.as_deref(), variables) => {
                     cluster.get_or_insert(place);
                     continue;
                 }
@@ -197,22 +199,47 @@ fn unknown(name: &str, of_service: Option<&str>) -> Fault {
     )
 }
 
-/// Whether Kubernetes gives every container of a namespace such a variable for its Service `adit`, or
-/// `adit-NAME`: `ADIT_SERVICE_HOST`, `ADIT_SERVICE_PORT_HTTPS`, `ADIT_PORT_443_TCP_ADDR`.
-fn is_of_kubernetes(name: &str) -> bool {
-    let words: Vec<&str> = name.split('_').collect();
-    let begins = |at: usize| match &words[at..] {
-        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] | ["PORT"] => true,
-        ["PORT", port, "TCP" | "UDP" | "SCTP"]
-        | [
-            "PORT",
-            port,
-            "TCP" | "UDP" | "SCTP",
-            "ADDR" | "PORT" | "PROTO",
-        ] => port.parse::<u16>().is_ok(),
-        _ => false,
+/// Whether Kubernetes gives every container of a namespace such a variable for its Service `adit`, or `adit-NAME`: each
+/// form has its value, and the one that ends in `_SERVICE_HOST` is always beside it.
+fn is_of_kubernetes(variable: &str, value: Option<&str>, all: &[(String, Option<String>)]) -> bool {
+    let words: Vec<&str> = variable.split('_').collect();
+    let of_service = |at: usize| {
+        let host = format!("{}_SERVICE_HOST", words[..at].join("_"));
+        has_form(&words[at..], value.unwrap_or_default())
+            && all.iter().any(|(name, _)| *name == host)
     };
-    (0..words.len()).any(begins)
+    (1..words.len()).any(of_service)
+}
+
+/// Whether a variable that ends so, behind the name of its Service, has such a value.
+fn has_form(end: &[&str], value: &str) -> bool {
+    let is_port = |text: &str| {
+        let port: Option<u16> = text.parse().ok();
+        port.is_some_and(|port| port > 0 && port.to_string() == text)
+    };
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let is_protocol = |word: &str| ["TCP", "UDP", "SCTP"].contains(&word);
+    let url = || {
+        let (scheme, address) = value.split_once("://")?;
+        let address: SocketAddr = address.parse().ok()?;
+        let scheme = scheme.to_ascii_uppercase();
+        is_protocol(&scheme).then_some((address.port().to_string(), scheme))
+    };
+    match end {
+        ["SERVICE", "HOST"] => is_address(value),
+        ["SERVICE", "PORT", ..] => is_port(value),
+        ["PORT"] => url().is_some(),
+        ["PORT", port, protocol] => {
+            url().is_some_and(|(own, scheme)| own == *port && scheme == *protocol)
+        }
+        ["PORT", port, protocol, part] if is_port(port) && is_protocol(protocol) => match *part {
+            "ADDR" => is_address(value),
+            "PORT" => value == *port,
+            "PROTO" => value.eq_ignore_ascii_case(protocol),
+            _ => false,
+        },
+        _ => false,
+    }
 }
 
 /// The values that a variable gives its option: one a line, where the option may be repeated.
@@ -369,11 +396,30 @@ mod tests {
             ("ADIT_SERVICE_PORT", "443"),
             ("ADIT_SERVICE_PORT_HTTPS", "443"),
             ("ADIT_MAIL_SERVICE_HOST", "10.0.0.1"),
+            ("ADIT_MAIL_PORT_53_UDP", "udp://[fd00::1]:53"),
         ];
         let (layer, found) = read(&variables, None);
         assert!(layer.raw.global.is_empty() && layer.raw.sections.is_empty());
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("ADIT_PORT: Kubernetes"), "{found:?}");
+        // What only looks like it.
+        for (name, value) in [
+            ("ADIT_PORT", "8080"),
+            ("ADIT_PORT", "http://10.0.0.1:80"),
+            ("ADIT_PORT_443_TCP", "tcp://10.0.0.1:80"),
+            ("ADIT_PORT_443_TCP_PORT", "80"),
+            ("ADIT_SERVICE_PORT", "https"),
+            ("ADIT_METRICS_PORT", "tcp://10.0.0.1:443"),
+            ("ADIT_METRICS_SERVICE_PORT", "9100"),
+            ("ADIT_MAIL_SERVICE_HOST", "mail.example"),
+        ] {
+            let (_, found) = read(&[("ADIT_SERVICE_HOST", "10.0.0.1"), (name, value)], None);
+            let errors = found.iter().filter(|text| text.contains(name));
+            assert!(
+                errors.clone().any(|text| !text.contains("Kubernetes")),
+                "{name}: {found:?}"
+            );
+        }
     }
 
     #[test]
