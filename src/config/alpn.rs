@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::dialogue::Protocol;
-use super::option::Fault;
+use super::option::{Fault, parts};
 use super::service::{Draft, Service};
 
 /// The longest list in bytes, each name with its length (RFC 7301, section 3.1).
@@ -16,11 +16,8 @@ const POSTGRESQL: &str = "postgresql";
 
 /// Reads a list, parted by commas, colons or blanks, in the order of preference; an empty one is none.
 pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    let names = value.split([',', ':', ' ', '\t']);
-    let names: Vec<String> = names
-        .filter(|name| !name.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let names = parts(value, &[',', ':'])?;
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     if let Some(name) = names.iter().find(|name| !fits(name)) {
         let fault = Fault::new(format!(
             "`{}` is no name of a protocol",
@@ -87,6 +84,9 @@ mod tests {
             ("h\u{fc}", "no name"),
             ("h\u{1}", "no name"),
             ("a,b,a", "stands twice"),
+            ("h2,,x", "nothing stands on one side of a `,`"),
+            ("h2, ", "nothing stands on one side of a `,`"),
+            (":h2", "nothing stands on one side of a `:`"),
             (&many.join(","), "longer than TLS"),
         ] {
             let said = read(value).expect_err("a fault");

@@ -233,6 +233,8 @@ impl Assembly<'_> {
         let before = draft.clone();
         match apply(option, value, global, draft) {
             Err(fault) if fault.severity == Severity::Error => {
+                // What follows from a value that was not taken need not be told.
+                draft.meant.insert(option.name);
                 let fault = behind(option, value, before).unwrap_or(fault);
                 self.fault(Some(origin), fault);
             }
@@ -353,13 +355,17 @@ fn apply(
 
 /// What a value would be without a comment behind it or quotes around it, and what is too much.
 fn surplus(value: &str) -> Option<(&str, &str)> {
-    for quote in ['"', '\''] {
-        let inside = value
-            .strip_prefix(quote)
-            .and_then(|rest| rest.strip_suffix(quote));
-        if let Some(inside) = inside {
-            return Some((inside, &value[..1]));
-        }
+    // A word processor's too.
+    let quotes = [
+        '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}',
+        '\u{bb}',
+    ];
+    if let Some(inside) = value
+        .strip_prefix(quotes)
+        .and_then(|rest| rest.strip_suffix(quotes))
+    {
+        let first = value.chars().next().map_or(0, char::len_utf8);
+        return Some((inside, &value[..first]));
     }
     let blank = value.char_indices().zip(value.chars().skip(1));
     let mut comments =
@@ -370,7 +376,11 @@ fn surplus(value: &str) -> Option<(&str, &str)> {
 
 /// What is wrong with a value that would be right without what is too much.
 fn behind(option: &OptionDef, value: &str, mut draft: Draft) -> Option<Fault> {
-    let (meant, rest) = surplus(value)?;
+    let (meant, rest) = surplus(value).or_else(|| {
+        let last = value.len().checked_sub(1)?;
+        let meant = value.strip_suffix([';', ','])?;
+        Some((meant.trim_end(), &value[last..]))
+    })?;
     let mut global = Global::blank("");
     let global = option.set_global.map(|_| &mut global);
     let read = apply(option, meant, global, &mut draft);

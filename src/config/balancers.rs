@@ -8,7 +8,7 @@ use super::checks::Faults;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::networks::{self, Network, Networks};
-use super::option::Fault;
+use super::option::{Fault, parts};
 use super::program::Front;
 use super::service::{Draft, Service};
 
@@ -63,8 +63,7 @@ pub(super) fn set(draft: &mut Draft, value: &str) -> Result<(), Fault> {
         let fault = Fault::new("a header is a claim: this names those who may make one");
         return Err(fault.help("the balancers' addresses, as 192.0.2.10 or 192.0.2.0/28"));
     }
-    let is_part = |byte: char| byte == ',' || byte.is_ascii_whitespace();
-    let parts = value.split(is_part).filter(|part| !part.is_empty());
+    let parts = parts(value, &[','])?.into_iter();
     let (unix, others): (Vec<&str>, Vec<&str>) =
         parts.partition(|part| part.eq_ignore_ascii_case("unix"));
     if unix.is_empty() || !others.is_empty() {

@@ -228,18 +228,26 @@ pub(crate) fn diagnostic_at(
     Diagnostic::new(Severity::Error, origin, text)
 }
 
-/// The candidate nearest to `word`, if one is near enough to be meant.
+/// The candidate nearest to `word`, if one is near enough to be meant. One number is not meant by another: of several that
+/// differ by it alone, as `TLSv1.1` and `TLSv1.2` do, none is.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let word: Vec<char> = word.to_ascii_lowercase().chars().take(64).collect();
-    candidates
+    let letters: Vec<char> = word.to_ascii_lowercase().chars().take(64).collect();
+    let near = candidates
         .into_iter()
-        .map(|candidate| (distance(&word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len().min(word.len()) / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+        .map(|candidate| (distance(&letters, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            let longest = candidate.len().max(letters.len());
+            *distance <= 1 + candidate.len().min(letters.len()) / 5 && *distance < longest
+        });
+    let near: Vec<(usize, &str)> = near.collect();
+    let (least, nearest) = *near.iter().min_by_key(|(distance, _)| *distance)?;
+    let is_digit = |letter: char| letter.is_ascii_digit();
+    let bare = |text: &str| text.replace(is_digit, "").to_ascii_lowercase();
+    let like = |(distance, other): &&(usize, &str)| *distance == least && bare(other) == bare(word);
+    (least == 0 || near.iter().filter(like).count() < 2).then_some(nearest)
 }
 
 /// Letters to insert, delete, replace or swap with their neighbour (optimal string alignment).
@@ -275,9 +283,28 @@ mod tests {
             ("aceptt", Some("accept")),
             ("Client_", Some("client")),
             ("zzzzzz", None),
+            // Half of it is another word.
+            ("curt", Some("cert")),
+            ("sort", None),
+            ("x", None),
             ("", None),
         ] {
             assert_eq!(nearest(typed, names), meant, "{typed}");
+        }
+        for (typed, names, meant) in [
+            ("3", &["1", "2"][..], None),
+            ("3", &["1"], None),
+            ("n", &["yes", "no"], Some("no")),
+            ("TLSv1.4", &["TLSv1.1", "TLSv1.2", "TLSv1.3"], None),
+            (
+                "TLSv12",
+                &["TLSv1.1", "TLSv1.2", "TLSv1.3"],
+                Some("TLSv1.2"),
+            ),
+            ("pop4", &["smtp", "pop3"], Some("pop3")),
+            ("http", &["smtp", "nntp", "imap"], None),
+        ] {
+            assert_eq!(nearest(typed, names.iter().copied()), meant, "{typed}");
         }
     }
 

@@ -171,10 +171,14 @@ fn host_name(text: &str) -> Result<String, Fault> {
     }
     let fits = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     if host.is_empty() || !host.chars().all(fits) {
-        return Err(
-            Fault::new(format!("`{host}` is not a host name or an address"))
-                .help("leave the host and its colon out for the default address"),
-        );
+        let fault = Fault::new(format!("`{host}` is not a host name or an address"));
+        return Err(fault.help(match () {
+            () if host.is_empty() => "leave the host and its colon out for the default address",
+            () if host.contains(['$', '{', '%']) => {
+                "nothing is replaced within a value: write the name itself"
+            }
+            () => "letters, digits, `.`, `-` and `_` make a name; IPv6 stands in brackets",
+        }));
     }
     Ok(host.to_owned())
 }

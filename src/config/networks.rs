@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::option::Fault;
+use super::option::{Fault, parts};
 
 /// A network: all addresses of its family that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,9 +179,7 @@ fn key(address: IpAddr) -> (bool, u128) {
 
 /// Reads a list, parted by commas or blanks.
 pub(super) fn parse(value: &str) -> Result<Vec<Network>, Fault> {
-    let parts = value
-        .split([',', ' ', '\t'])
-        .filter(|part| !part.is_empty());
+    let parts = parts(value, &[','])?.into_iter();
     let networks = parts.map(Network::parse).collect::<Result<Vec<_>, _>>()?;
     if networks.is_empty() {
         let fault = Fault::new("a list of networks is missing behind the `=`");

@@ -11,7 +11,9 @@ use super::metrics;
 use super::service::{self, Draft};
 use super::unserved;
 
-pub(super) use values::{debug_level, given, number, one_of, seconds, seconds_or_none, yes_no};
+pub(super) use values::{
+    debug_level, given, number, one_of, parts, seconds, seconds_or_none, yes_no,
+};
 
 /// Where an option may stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -347,6 +349,12 @@ mod tests {
         let fault = yes_no("yess").unwrap_err();
         assert_eq!(fault.text, "The argument needs to be either 'yes' or 'no'");
         assert_eq!(fault.help.as_deref(), Some("did you mean `yes`?"));
+        for (value, help) in [
+            ("True", "did you mean `yes`?"),
+            ("off", "did you mean `no`?"),
+        ] {
+            assert_eq!(yes_no(value).unwrap_err().help.as_deref(), Some(help));
+        }
         assert_eq!(number("12", 1..=12), Ok(12));
         for wrong in ["", "+1", "-1", "13", "0", "1x", "99999999999999999999"] {
             assert!(number(wrong, 1..=12).is_err(), "{wrong}");
@@ -375,5 +383,7 @@ mod tests {
             assert!(fault.text.contains("is not a number of seconds"), "{wrong}");
             assert_eq!(fault.severity, Severity::Error);
         }
+        let fault = seconds(&mut place, "10m").unwrap_err();
+        assert_eq!(fault.help.as_deref(), Some("write `600`"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::option::{Fault, given};
+use super::option::{Fault, given, parts};
 use super::service::Draft;
 
 /// The options that are about the certificate's subject and its alternative names.
@@ -63,7 +63,15 @@ impl Pin {
 /// `checkHost`
 pub(super) fn add_host(draft: &mut Draft, value: &str) -> Result<(), Fault> {
     draft.service.tls.subject.hosts.push(given(value)?);
-    Ok(())
+    let help = match value {
+        // That a comment or quotation marks are part of it is told of every value.
+        _ if value.contains(['#', ';', '"', '\'']) => return Ok(()),
+        _ if value.contains([',', ' ', '\t']) => "write each name in a line of its own",
+        _ if value.parse::<IpAddr>().is_ok() => "for an address there is `checkIP`",
+        _ if value.contains([':', '/', '@']) => "a host's name alone: no scheme, port or path",
+        _ => return Ok(()),
+    };
+    Err(Fault::warning(format!("no certificate has the name `{value}`")).help(help))
 }
 
 /// `checkIP`
@@ -122,7 +130,7 @@ pub(super) fn add_common_name(draft: &mut Draft, value: &str) -> Result<(), Faul
 
 /// `checkPin`; several in one line are parted by `;`, as curl takes them.
 pub(super) fn add_pin(draft: &mut Draft, value: &str) -> Result<(), Fault> {
-    for one in given(value)?.split(';').map(str::trim) {
+    for one in parts(&given(value)?, &[';'])? {
         let pin = Pin::parse(one).ok_or_else(|| {
             let fault = Fault::new(format!("`{one}` is not the hash of a public key"));
             fault.help(
@@ -138,6 +146,26 @@ pub(super) fn add_pin(draft: &mut Draft, value: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_no_certificate_can_have_is_warned_of() {
+        for (value, help) in [
+            ("mail.example.com", None),
+            ("*.example.com.", None),
+            ("a.example, b.example", Some("line of its own")),
+            ("a.example b.example", Some("line of its own")),
+            ("mail.example.com:465", Some("no scheme, port or path")),
+            ("https://mail.example.com/", Some("no scheme, port or path")),
+            ("2001:db8::1", Some("checkIP")),
+        ] {
+            let fault = add_host(&mut Draft::blank(), value).err();
+            let said = fault.and_then(|fault| fault.help).unwrap_or_default();
+            assert!(
+                said.contains(help.unwrap_or("")) && said.is_empty() == help.is_none(),
+                "{value}"
+            );
+        }
+    }
 
     #[test]
     fn uris_are_told_from_names() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::diagnostic::{Diagnostic, Severity};
-use super::option;
+use super::option::{self, OptionDef};
 use super::value::Origin;
 
 /// How deep `include` may nest.
@@ -100,12 +100,25 @@ impl Parser<'_> {
             text: option::shown_line(&line).into(),
         };
         if std::str::from_utf8(bytes).is_err() || line.contains('\0') {
+            let line = Zeroizing::new(line.replace('\0', "\u{fffd}"));
             origin.text = origin.text.replace('\0', "\u{fffd}").into();
-            self.error(
-                &origin,
-                "this line is not text in UTF-8",
-                "save the file as UTF-8; only comments may hold other bytes",
-            );
+            let (text, help) = match std::str::from_utf8(bytes) {
+                Ok(_) => (
+                    "a zero byte is in this line",
+                    "take it out: only a comment may have one",
+                ),
+                Err(_) => (
+                    "this line is not text in UTF-8",
+                    "save the file as UTF-8; only comments may hold other bytes",
+                ),
+            };
+            self.error(&origin, text, help);
+            if line.starts_with('[')
+                && let Some(name) = meant_section(&line)
+            {
+                let name = name.to_owned();
+                self.parsed.items.push(Item::Section { name, origin });
+            }
             return;
         }
         if let Some(name) = line
@@ -122,11 +135,14 @@ impl Parser<'_> {
         }
         match line.split_once('=') {
             None => {
-                self.error(
-                    &origin,
-                    "No '=' found",
-                    "a line is `name = value`, `[section]`, or a comment behind `;` or `#`",
-                );
+                let help = match meant_option(&line) {
+                    Some((option, value)) if !option.secret => {
+                        format!("write `{} = {value}`", option.name)
+                    }
+                    _ => "a line is `name = value`, `[section]`, or a comment behind `;` or `#`"
+                        .into(),
+                };
+                self.error(&origin, "No '=' found", &help);
             }
             Some((name, value)) => {
                 let name = name.trim_end().to_owned();
@@ -245,6 +261,14 @@ fn meant_section(line: &str) -> Option<&str> {
     line.strip_suffix([']', ':']).map(str::trim)
 }
 
+/// The option of a line that has a colon or a blank for the equals sign, and its value.
+fn meant_option(line: &str) -> Option<(&'static OptionDef, &str)> {
+    let (name, value) = line.split_once([':', ' ', '\t'])?;
+    let value = value.trim_start_matches([':', ' ', '\t']);
+    let option = option::find(name)?;
+    (!value.is_empty()).then_some((option, value))
+}
+
 /// isspace(3) knows the vertical tab, `trim_ascii` does not.
 fn trim_vertical_tabs(mut line: &[u8]) -> &[u8] {
     let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
@@ -335,13 +359,29 @@ mod tests {
 
     #[test]
     fn errors_do_not_stop_the_reading() {
-        let (items, errors) = read(b"accept 25\n[smtp] ; mail\na = b\n\xff = c\nd = \0\n", &[]);
-        assert_eq!(items, ["main:2 [smtp]", "main:3 a=b"]);
-        assert_eq!(errors.len(), 4);
-        assert!(errors[0].starts_with("main:1: \"accept 25\": No '=' found (a line is"));
+        let (items, errors) = read(
+            b"accept\n[smtp] ; mail\na = b\n\xff = c\nd = \0\n[\xff]\n",
+            &[],
+        );
+        assert_eq!(items, ["main:2 [smtp]", "main:3 a=b", "main:6 [\u{fffd}]"]);
+        assert_eq!(errors.len(), 5);
+        assert!(errors[0].starts_with("main:1: \"accept\": No '=' found (a line is"));
         assert!(errors[1].starts_with("main:2: \"[smtp] ; mail\": No '=' found (a section's"));
         assert!(errors[2].starts_with("main:4: \"\u{fffd} = c\": this line is not text in UTF-8"));
-        assert!(errors[3].starts_with("main:5: \"d = \u{fffd}\": this line is not"));
+        assert!(errors[3].starts_with("main:5: \"d = \u{fffd}\": a zero byte is in this line"));
+    }
+
+    #[test]
+    fn what_stands_for_an_equals_sign_is_told() {
+        for (line, help) in [
+            ("verifychain yes", "(write `verifyChain = yes`)"),
+            ("connect: a:1", "(write `connect = a:1`)"),
+            ("protocolPassword secret", "(a line is `name = value`"),
+            ("connected a:1", "(a line is `name = value`"),
+        ] {
+            let (_, errors) = read(line.as_bytes(), &[]);
+            assert!(errors[0].contains(help), "{errors:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,19 @@ use crate::config::diagnostic::nearest;
 
 /// `yes` or `no`.
 pub(in crate::config) fn yes_no(value: &str) -> Result<bool, Fault> {
-    one_of(value, &[("yes", true), ("no", false)])
+    const OTHERS: [&[&str]; 2] = [
+        &["true", "on", "1", "enable", "enabled"],
+        &["false", "off", "0", "disable", "disabled"],
+    ];
+    let others = OTHERS.into_iter().zip(["yes", "no"]);
+    let meant =
+        |(words, _): &(&[&str], _)| words.iter().any(|word| word.eq_ignore_ascii_case(value));
+    one_of(value, &[("yes", true), ("no", false)]).map_err(|fault| {
+        match others.clone().find(meant) {
+            Some((_, word)) => fault.help(format!("did you mean `{word}`?")),
+            None => fault,
+        }
+    })
 }
 
 /// One of a few words, whatever their case.
@@ -62,7 +74,10 @@ pub(in crate::config) fn seconds(place: &mut Duration, value: &str) -> Result<()
     // `parse` would take a sign.
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         let fault = Fault::new(format!("`{value}` is not a number of seconds"));
-        return Err(fault.help(format!("whole seconds, 0 to {SECONDS_MAX}")));
+        return Err(fault.help(match in_seconds(value) {
+            Some(seconds) => format!("write `{seconds}`"),
+            None => format!("whole seconds, 0 to {SECONDS_MAX}"),
+        }));
     }
     let given = value.parse().unwrap_or(u32::MAX);
     *place = Duration::from_secs(given.min(SECONDS_MAX).into());
@@ -74,6 +89,16 @@ pub(in crate::config) fn seconds(place: &mut Duration, value: &str) -> Result<()
     Ok(())
 }
 
+/// What `10m` and its like mean.
+fn in_seconds(value: &str) -> Option<u32> {
+    let units = [("s", 1), ("m", 60), ("min", 60), ("h", 3600), ("d", 86400)];
+    let mut units = units.into_iter();
+    units.find_map(|(unit, seconds)| {
+        let number: u32 = value.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(seconds)
+    })
+}
+
 /// As [`seconds`], where 0 is none, and so is what cannot be read.
 pub(in crate::config) fn seconds_or_none(
     place: &mut Option<Duration>,
@@ -83,6 +108,25 @@ pub(in crate::config) fn seconds_or_none(
     let read = seconds(&mut time, value);
     *place = Some(time).filter(|time| !time.is_zero());
     read
+}
+
+/// The parts of a list, between these signs or blanks. An empty one may be a part that was forgotten.
+pub(in crate::config) fn parts<'a>(value: &'a str, signs: &[char]) -> Result<Vec<&'a str>, Fault> {
+    let mut all = Vec::new();
+    for part in value.split(signs) {
+        if part.trim().is_empty() && !value.trim().is_empty() {
+            let sign = signs.iter().find(|sign| value.contains(**sign));
+            let sign = sign.copied().unwrap_or(' ');
+            let fault = Fault::new(format!(
+                "nothing stands on one side of a `{sign}` in the list"
+            ));
+            return Err(fault.help(format!(
+                "write what is missing there, or take the `{sign}` out"
+            )));
+        }
+        all.extend(part.split_ascii_whitespace());
+    }
+    Ok(all)
 }
 
 /// A value that may not be empty.

@@ -287,6 +287,23 @@ fn a_service_lacks_something() {
             "[s]\naccept = 1\nconnect = h:2",
             "Service [s]: TLS server needs a certificate",
         ),
+        // That it would be a server follows from a value that was not taken.
+        (
+            "[s]\nclient = true\naccept = 1\nconnect = h:2",
+            "'yes' or 'no' (did you mean `yes`?)",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1\nconnect = \u{201c}h:2\u{201d}",
+            "write `connect = h:2`",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1\nconnect = h:2;",
+            "`;` is taken as part of the value (write `connect = h:2`",
+        ),
+        (
+            "[s]\nclient = yes\naccept = 1\nconnect = $HOST:2",
+            "nothing is replaced within a value",
+        ),
         (
             "[s]\naccept = 1\nconnect = h:2\ncert = /c\nverifyServer = yes",
             "for client mode",

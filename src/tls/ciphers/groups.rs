@@ -17,6 +17,16 @@ const GROUPS: [(&[&str], NamedGroup); 7] = [
     (&["MLKEM1024"], NamedGroup::MLKEM1024),
 ];
 
+/// What OpenSSL has besides, up to 3.6.
+#[rustfmt::skip]
+const UNSERVED: &[&str] = &[
+    "P-521", "secp521r1", "P-224", "secp224r1", "P-192", "prime192v1", "secp192r1", "secp256k1", "X448",
+    "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1",
+    "brainpoolP256r1tls13", "brainpoolP384r1tls13", "brainpoolP512r1tls13",
+    "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192",
+    "MLKEM512", "SecP384r1MLKEM1024", "curveSM2", "curveSM2MLKEM768",
+];
+
 fn group(name: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
     [
         groups::X25519MLKEM768,
@@ -48,19 +58,31 @@ pub(in crate::tls) fn default_curves() -> Vec<&'static dyn SupportedKxGroup> {
 /// Nothing usable.
 pub(in crate::tls) fn curves(list: &str) -> Result<Chosen<&'static dyn SupportedKxGroup>, String> {
     let plain = list.replace('/', ":");
-    named(&plain, "curves", |name| {
+    let chosen = named(&plain, "curves", |name| {
         let name = name.trim_start_matches(['?', '*']);
         let (_, found) = GROUPS
             .iter()
             .find(|(names, _)| names.iter().any(|known| known.eq_ignore_ascii_case(name)))?;
         group(*found)
-    })
-    .ok_or_else(|| {
-        format!(
-            "no usable group in {list:?}; adit has {}",
-            GROUPS.map(|(names, _)| names[0]).join(":")
-        )
-    })
+    });
+    let ours = GROUPS.map(|(names, _)| names[0]).join(":");
+    let mut chosen =
+        chosen.ok_or_else(|| format!("no usable group in {list:?}; adit has {ours}"))?;
+    let names = || plain.split(':').map(str::trim);
+    let known = |name: &str| {
+        let name = name.trim_start_matches('*');
+        let has = |known: &&str| known.eq_ignore_ascii_case(name);
+        let mut served = GROUPS.iter().flat_map(|(names, _)| names.iter());
+        name.is_empty() || name.starts_with('?') || served.any(has) || UNSERVED.iter().any(has)
+    };
+    if let Some(name) = names().find(|name| !known(name)) {
+        let text = format!("{name:?} of curves is no group: separate by colons; adit has {ours}");
+        chosen
+            .notes
+            .retain(|note| !note.contains(&format!("{name:?}")));
+        chosen.warning = Some(text);
+    }
+    Ok(chosen)
 }
 
 /// OpenSSL's name of a group.
@@ -90,7 +112,10 @@ mod tests {
         let chosen = curves("?X25519MLKEM768 / *X25519:prime256v1:secp384r1:X448").unwrap();
         let found: Vec<_> = chosen.usable.iter().map(|g| group_name(g.name())).collect();
         assert_eq!(found, ["X25519MLKEM768", "X25519", "P-256", "P-384"]);
-        assert_eq!(chosen.notes.len(), 1);
+        assert_eq!((chosen.notes.len(), chosen.warning), (1, None));
+        let chosen = curves("X25519:,P-256").unwrap();
+        let told = chosen.warning.unwrap();
+        assert!(told.contains("\",P-256\" of curves is no group"), "{told}");
         assert!(curves("X448:P-521").is_err());
         assert_eq!(
             default_curves()[0].name(),

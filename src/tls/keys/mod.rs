@@ -141,7 +141,8 @@ pub(super) fn identity(
         return Err(vec![Problem::error(
             key_option,
             format!(
-                "key values mismatch: the private key in {} does not belong to the certificate in {}",
+                "key values mismatch: the private key in {} does not belong to the certificate in {}: name the key \
+                 that the certificate was asked for with, or the certificate that was made for this key",
                 key_file.display(),
                 cert.display()
             ),
@@ -297,7 +298,12 @@ fn private_key(
     }
     let path = path.display();
     let text = if matches!(error, rustls::pki_types::pem::Error::NoItemsFound) {
-        format!("{path} has no PEM private key (-----BEGIN PRIVATE KEY-----) in it")
+        let remedy = match option {
+            "cert" => "name the key's file by `key = FILE`",
+            "acceptCert" => "name the key's file by `acceptKey = FILE`",
+            _ => "name the file that has it",
+        };
+        format!("{path} has no PEM private key (-----BEGIN PRIVATE KEY-----) in it: {remedy}")
     } else {
         format!("the private key in {path} is damaged PEM: {error}")
     };
