@@ -62,6 +62,7 @@ mod mail_servers;
 mod metrics;
 mod more_machines;
 mod moved_addresses;
+mod must_staple;
 mod names;
 mod network;
 mod oauth;

@@ -27,24 +27,24 @@ fn chained(certs: &Certs, name: &str, url: &str) -> Pair {
 
 /// What `openssl s_client` says of the response; by then its handshake is done.
 #[track_caller]
-fn stapled(address: SocketAddr, arguments: &[&str]) -> String {
+pub fn stapled(address: SocketAddr, arguments: &[&str]) -> String {
     s_client(address, &[&["-status"], arguments].concat(), "")
 }
 
-const GOOD: &str = "Cert Status: good";
+pub const GOOD: &str = "Cert Status: good";
 const REVOKED: &str = "Cert Status: revoked";
-const NONE: &str = "OCSP response: no response sent";
+pub const NONE: &str = "OCSP response: no response sent";
 
 /// An authority with its responder, a server's certificate that names it, and what is behind the server.
-struct Scene {
-    certs: Arc<Certs>,
-    authority: Authority,
+pub struct Scene {
+    pub certs: Arc<Certs>,
+    pub authority: Authority,
     pair: Pair,
-    behind: Server,
+    pub behind: Server,
 }
 
 impl Scene {
-    fn of(says: Says) -> Scene {
+    pub fn of(says: Says) -> Scene {
         let certs = Arc::new(Certs::new());
         let authority = Authority::start(&certs, says);
         let pair = chained(&certs, "served", &authority.url());
@@ -71,7 +71,7 @@ fn wait_until_stapled(adit: &Adit, service: &str, arguments: &[&str], what: &str
 }
 
 /// One service in front of an echo, with a control socket.
-fn plan(pair: &Pair, behind: &Server, lines: &str) -> Plan {
+pub fn plan(pair: &Pair, behind: &Server, lines: &str) -> Plan {
     let plan = Plan::new();
     let control = plan.folder().join("control");
     plan.global(format!("control = {}", control.display()))

@@ -1,9 +1,10 @@
 //! How much clients may take, judged where they are accepted: by what all workers have open, and what older generations
-//! still have. Where there is no room the listener is not read: clients wait in the kernel's queue. Never in here: a
-//! byte of a client's, a wait.
+//! still have. Where there is no room the listener is not read: clients wait in the kernel's queue. So they do while a
+//! certificate lacks what it demands. Never in here: a byte of a client's, a wait.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -14,11 +15,16 @@ use crate::ipc::shares::{Key, Moment, Shares};
 use crate::limits;
 use crate::log::{Log, Seldom};
 use crate::relay::{Address, ServiceContext};
-use crate::warning;
+use crate::tls::Context;
+use crate::{info, warning};
 
 /// The shortest and longest time until it is looked again whether there is room, while clients wait for it.
 const TICK: Duration = Duration::from_millis(1);
 const LONGEST_TICK: Duration = Duration::from_millis(64);
+
+/// What is added to `TIMEOUTocsp` until a response that a certificate demands is waited for no more: a worker that died may
+/// have asked for it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A generation that may have connections still: they count.
 #[derive(Debug, Clone)]
@@ -98,6 +104,8 @@ struct Limited {
     /// Itself, and those that it hands clients to.
     all: Vec<usize>,
     log: Log,
+    /// Until then its clients wait for the OCSP response without which they are to refuse its certificate.
+    unstapled_until: Option<Instant>,
     /// Its clients wait for room, by this limit or by that of all.
     waits: bool,
     full: Told,
@@ -110,6 +118,7 @@ struct Limited {
 pub(super) struct Quotas {
     total: Option<NonZeroU32>,
     services: Vec<Limited>,
+    contexts: Arc<[ServiceContext]>,
     older: Vec<Older>,
     scoreboard: Scoreboard,
     full: Told,
@@ -134,6 +143,7 @@ impl Quotas {
                 level: service.config.debug,
                 ..log
             },
+            unstapled_until: unstapled_until(&config.services, index),
             waits: false,
             full: Told::default(),
             over_address: Told::default(),
@@ -142,6 +152,7 @@ impl Quotas {
         let quotas = Quotas {
             total: config.max_connections,
             services: services.collect(),
+            contexts: Arc::clone(&config.services),
             older: config.older.clone(),
             scoreboard: config.scoreboard.clone(),
             full: Told::default(),
@@ -171,6 +182,13 @@ impl Quotas {
         let Some(limited) = self.services.get(service) else {
             return true;
         };
+        if limited.unstapled_until.is_some() && self.is_unstapled(service, waits) {
+            self.held_until.get_or_insert(Instant::now() + self.tick);
+            return false;
+        }
+        let Some(limited) = self.services.get(service) else {
+            return true;
+        };
         let (total, own) = (self.total, limited.quota.connections);
         if total.is_none() && own.is_none() {
             return true;
@@ -195,6 +213,33 @@ impl Quotas {
         limited.full.waits = false;
         limited.waits = false;
         self.tick = TICK;
+        true
+    }
+
+    /// Whether the clients of a service wait for what its certificate demands. `waits`: there is one.
+    #[cold]
+    fn is_unstapled(&mut self, service: usize, waits: bool) -> bool {
+        let limited = &mut self.services[service];
+        let lacks = limited
+            .all
+            .iter()
+            .any(|index| lacks_staple(&self.contexts, *index));
+        let Some(until) = limited.unstapled_until else {
+            return false;
+        };
+        if !lacks || until <= Instant::now() {
+            limited.unstapled_until = None;
+            limited.waits = false;
+            self.tick = TICK;
+            return false;
+        }
+        if waits && !std::mem::replace(&mut limited.waits, true) {
+            let name = &limited.name;
+            info!(
+                limited.log,
+                "Service [{name}]: clients wait for the OCSP response that its certificate demands"
+            );
+        }
         true
     }
 
@@ -337,6 +382,23 @@ impl Quotas {
         let told = told.chain([&self.full]);
         self.due = told.filter_map(|told| told.seldom.due()).min();
     }
+}
+
+/// Until when clients of a service wait for what a certificate of its demands; `None`: it is there.
+fn unstapled_until(services: &[ServiceContext], index: usize) -> Option<Instant> {
+    let all = whole(services, index).into_iter();
+    let lack = all.filter(|index| lacks_staple(services, *index));
+    let patience = lack.map(|index| services[index].config.timeouts.ocsp).max();
+    patience.map(|patience| Instant::now() + patience + GRACE)
+}
+
+fn lacks_staple(services: &[ServiceContext], index: usize) -> bool {
+    let context = services
+        .get(index)
+        .and_then(|service| service.front.as_ref());
+    context
+        .and_then(Context::staple)
+        .is_some_and(|staple| staple.is_awaited())
 }
 
 fn over(shares: &Shares, quota: Quota, key: Key) -> Option<Over> {

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Certs;
 use super::peers::Server;
+use super::wait_for;
 
 /// What it says to each that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Says {
     Bytes(Vec<u8>),
     /// Not a byte before the other side is gone.
     Nothing,
+    /// Not a byte before it is told to say something else.
+    Later,
 }
 
 /// See the module.
@@ -70,12 +73,13 @@ fn answer(stream: &mut TcpStream, certs: &Certs, state: &Mutex<State>) {
     let Some(request) = read(stream) else {
         return;
     };
-    let says = {
-        let mut state = state.lock().expect("no panic");
-        state.asked += 1;
-        state.says.clone()
-    };
+    let says = || state.lock().expect("no panic").says.clone();
+    state.lock().expect("no panic").asked += 1;
+    let says = wait_for("another word", || {
+        Some(says()).filter(|says| *says != Says::Later)
+    });
     let body = match says {
+        Says::Later => return,
         Says::Nothing => {
             let _ = stream.read(&mut [0]);
             return;

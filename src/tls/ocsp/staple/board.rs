@@ -229,6 +229,11 @@ impl Place {
         self.word(UNTIL).load(Relaxed)
     }
 
+    /// How many tries have brought nothing since the last answer.
+    pub(super) fn failures(&self) -> u64 {
+        self.word(FAILURES).load(Relaxed)
+    }
+
     /// Counts a try that brought nothing; how many there were since the last answer.
     pub(super) fn fail(&self) -> u64 {
         self.word(FAILURES).fetch_add(1, Relaxed).saturating_add(1)

@@ -109,6 +109,11 @@ impl Staple {
         self.must
     }
 
+    /// Whether a response is demanded that has not come, and no responder has been asked for in vain.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.must && self.place.until() <= unix_time() && self.place.failures() == 0
+    }
+
     /// Its slot's index, for those that only look.
     pub(crate) fn index(&self) -> usize {
         self.place.index()
