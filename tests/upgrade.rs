@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
@@ -125,13 +126,17 @@ fn a_master_that_was_taken_over_is_replaced_as_it_was_though_the_file_is_another
 fn a_binary_that_crashes_at_its_start_is_given_up_and_the_old_goes_on() {
     require!(root);
     require!(adit);
+    require!(program "python3");
     let Installed { plan, path } = Installed::new();
-    let scene = Scene::of(plan);
+    let control = format!("control = {}", plan.folder().join("control").display());
+    let scene = Scene::of(plan.global(control));
     let another = fs::read("/bin/true").expect("another program that ends well");
+    let larger = expects_more_memory();
     let broken = [
         b"no program at all",
         &b"#!/bin/sh\nkill -SEGV $$\n"[..],
         &another,
+        larger.as_bytes(),
     ];
     for (nth, broken) in broken.into_iter().enumerate() {
         replace(&path, broken);
@@ -140,6 +145,35 @@ fn a_binary_that_crashes_at_its_start_is_given_up_and_the_old_goes_on() {
             .adit
             .wait_for_log_times("The running binary stays in use", nth + 1);
     }
+    scene.adit.wait_for_log(
+        "cannot take over: shared memory of an unexpected size; only a restart puts it into use",
+    );
     assert_eq!(scene.adit.count_in_log("has taken over"), 0);
+    let reload = Command::new(program())
+        .arg("reload")
+        .arg(scene.adit.plan.file())
+        .output();
+    let reload = reload.expect("adit reload");
+    let said = String::from_utf8_lossy(&reload.stderr);
+    assert!(reload.status.success(), "{said}");
+    assert!(said.contains("is still the program from before"), "{said}");
     scene.survives();
+}
+
+/// A program with which a generation's memory is larger than it is with this one.
+fn expects_more_memory() -> String {
+    format!(
+        "#!/usr/bin/python3
+import json, os, sys
+task, state, proof = os.environ['_ADIT_TAKEOVER'].split(':')
+state = json.loads(os.pread(int(state), 1 << 20, 0))
+for generation in state['generations']:
+    generation['workers'] += 1
+other = os.memfd_create('state', 0)
+os.write(other, json.dumps(state).encode())
+os.environ['_ADIT_TAKEOVER'] = f'{{task}}:{{other}}:{{proof}}'
+os.execv('{program}', ['{program}'] + sys.argv[1:])
+",
+        program = program().display()
+    )
 }

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use super::held::{Held, HoldError};
 use super::running::{self, NotFound};
@@ -116,10 +117,23 @@ fn reload(sources: &Sources, config: &Config) -> Result<(), ReloadError> {
     let after = wait_until(&adit, &[&now, control], |reloads| {
         over(reloads) > over(&before)
     })?;
+    if is_of_another_file(adit.pid) {
+        complain(format_args!(
+            "PID {} is still the program from before: the one that is installed now cannot take over, and the log says \
+             why; only a restart puts it into use, and that ends connections",
+            adit.pid
+        ));
+    }
     match after.succeeded > before.succeeded {
         true => Ok(()),
         false => Err(ReloadError::Refused),
     }
+}
+
+/// Whether the file that this process was started from is gone, or another has its name: proc(5).
+fn is_of_another_file(pid: Pid) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|path| path.as_os_str().as_encoded_bytes().ends_with(b" (deleted)"))
 }
 
 /// Asks the first of these sockets that answers for this adit, until the answer is as wanted.

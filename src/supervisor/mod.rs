@@ -278,9 +278,15 @@ fn rehearse(mut sources: Sources, state: File, proof: File) -> u8 {
     match tried {
         Ok(status) => status,
         Err(error) => {
+            // Its own standard error may lead nowhere.
+            if let Ok(loaded) = config::load(&sources)
+                && let Ok((_, outputs)) = successors_log(&loaded.config)
+            {
+                log::install(outputs);
+            }
             crate::error!(
                 ui_log(),
-                "The new binary cannot take over: {}",
+                "The new binary cannot take over: {}; only a restart puts it into use",
                 log::Reason(&error)
             );
             1

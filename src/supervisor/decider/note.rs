@@ -230,7 +230,10 @@ impl fmt::Display for Note {
             Note::CannotTakeOver(how) => {
                 write!(f, "The new binary's rehearsal {how}: it cannot take over")
             }
-            Note::OldBinaryGoesOn => f.write_str("The running binary stays in use"),
+            Note::OldBinaryGoesOn => f.write_str(
+                "The running binary stays in use: the lines above say why; only a restart puts the new one into use, \
+                 and that ends connections",
+            ),
             Note::FileChanged => f.write_str("certWatch: a file has changed, reloading"),
             Note::Listed(count) => write!(f, "Listed {count} active connection(s)"),
             Note::Stopping(signal) => write!(f, "Received {signal}; terminating"),
