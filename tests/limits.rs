@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::accept_proxy::LOCAL;
 use crate::admission::from;
 use crate::require;
 use crate::support::peers::{self, Server, says_and_hears};
@@ -68,6 +69,8 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
         control.display()
     );
     let dialogue = format!("client = yes\n{}protocol = smtp\n", greeting.line());
+    let names = format!("{}{}", echo.line(), certs.server().lines());
+    let of = |lines: &str| format!("{names}{lines}");
     let adit = plan
         .global(global)
         .service(
@@ -76,7 +79,23 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
         )
         .service("client", format!("client = yes\n{}", slow.line()))
         .service("dialogue", dialogue)
+        .service("short", of("TIMEOUThandshake = 2\n"))
+        .service(
+            "patient",
+            of("TIMEOUThandshake = 1000\nsni = short:localhost\n"),
+        )
+        .service("long", of("TIMEOUThandshake = 1000\n"))
+        .service("hasty", of("TIMEOUThandshake = 2\nsni = long:localhost\n"))
         .start();
+    // The time is that of the service which it asks for by its name.
+    let [mut patient, mut hasty] = ["short", "long"].map(|service| {
+        let mut stream = peers::connect(adit.address(service));
+        let config = tls::client_config(&certs.ca(), tls::BOTH, None);
+        let name = "localhost".try_into().expect("a name");
+        let mut client = rustls::ClientConnection::new(config, name).expect("a client");
+        client.write_tls(&mut stream).expect("its hello");
+        rustls::StreamOwned::new(client, stream)
+    });
     let mut relayed = tls::connect(
         tls::client_config(&certs.ca(), tls::BOTH, None),
         adit.address("server"),
@@ -111,11 +130,14 @@ fn a_client_that_is_not_relayed_in_time_is_ended_however_it_spends_it() {
             "{said}"
         );
     }
-    for service in ["server", "client", "dialogue"] {
+    let _ = peers::read_until_gone(&mut hasty.sock);
+    adit.wait_for_log("TIMEOUThandshake exceeded: Service [hasty]: ");
+    for service in ["server", "client", "dialogue", "hasty"] {
         wait_for_count(&adit, service, "late", 1);
     }
     // One that is relayed may take its time.
     says_and_hears(&mut relayed, "any time");
+    says_and_hears(&mut patient, "in its own time");
 }
 
 /// A plan with a control socket and these lines before the first section.
@@ -293,13 +315,27 @@ fn an_address_has_no_more_connections_than_it_may() {
 
 #[test]
 fn an_address_connects_no_faster_than_it_may() {
+    const BEHIND: &str = "connectRate = 2/h\nacceptProxy = 127.0.0.9\n";
     require!(adit);
     let certs = Certs::new();
     let echo = tls::echo_server(&certs, tls::BOTH);
     let adit = plan("")
         .service("test", lines(&certs, &echo, "connectRate = 3/h\n"))
         .service("other", lines(&certs, &echo, ""))
+        .service("behind", lines(&certs, &echo, BEHIND))
         .start();
+    // Of a balancer's clients each has its pace, and the balancer itself has none.
+    let behind = |header: &[u8]| {
+        let mut balancer = from(9, adit.address("behind"));
+        balancer.write_all(header).expect("a header");
+        is_served(&balancer)
+    };
+    let clients = ["192.0.2.1", "192.0.2.2"]
+        .map(|client| format!("PROXY TCP4 {client} 127.0.0.1 1042 25\r\n"));
+    let served = clients.map(|header| [(); 4].map(|()| behind(header.as_bytes())));
+    assert_eq!(served, [[true, true, false, false]; 2]);
+    assert_eq!([(); 4].map(|()| behind(LOCAL)), [true; 4]);
+    wait_for_count(&adit, "behind", "over_rate", 4);
     let address = adit.address("test");
     let served = |last, tries: usize| {
         (0..tries)
