@@ -4,6 +4,7 @@
 use super::connect_login::Login;
 use super::error::{NOT_SHOWN, excerpt};
 use super::io::{Io, Size, Step, send};
+use super::login::judged;
 use super::script::State;
 use super::{Action, Awaited, Fresh, ProtocolError, Side};
 use crate::base64;
@@ -148,8 +149,9 @@ pub(super) fn judge(line: &[u8], secrets: Secrets) -> Result<(), ProtocolError> 
         [b'4', b'0', b'1' | b'7', ..] => Err(ProtocolError::Credentials {
             protocol: Connect,
             awaited: Awaited::Answer,
-            given: secrets.login,
+            given: secrets.login.then(|| judged(&said)),
             said,
+            note: None,
         }),
         _ => Err(ProtocolError::Refused {
             protocol: Connect,

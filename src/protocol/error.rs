@@ -3,9 +3,10 @@
 mod causes;
 mod wording;
 
+use std::borrow::Cow;
 use std::fmt::{self, Display};
 
-use super::login::judged;
+use super::login::{judged, provider_note};
 use super::{
     AHEAD_MAX, COMMANDS_MAX, CifsError, LINE_MAX, LdapError, LoginError, MysqlError, NtlmError,
     PgsqlError, REPLY_MAX, RefusedBySocks, Side, SocksError, XmppError,
@@ -13,6 +14,7 @@ use super::{
 use crate::config::Protocol;
 use crate::incidents::Cause;
 
+use causes::{helps, refusal};
 pub(crate) use wording::usual_ports;
 pub(super) use wording::{NOT_SHOWN, codes, excerpt};
 use wording::{expected, phrase, server, starter, when};
@@ -74,10 +76,12 @@ pub(crate) enum ProtocolError {
         protocol: Protocol,
         /// What was expected.
         awaited: Awaited,
-        /// Whether there were any.
-        given: bool,
+        /// What the refusal of those that were given is counted as; `None`: there were none.
+        given: Option<Cause>,
         /// What it said, sanitised.
         said: String,
+        /// What the provider that has the server says of passwords, where that may be at fault.
+        note: Option<String>,
     },
     /// The server does not offer the way to log in: nothing was sent.
     NoSuchLogin {
@@ -183,21 +187,25 @@ pub(crate) enum ProtocolError {
 impl std::error::Error for ProtocolError {}
 
 impl ProtocolError {
-    /// The same, where the server has heard a secret: it might repeat that in what it said, of which the codes
-    /// alone are kept (RFC 5321, section 4.2; RFC 2034).
-    pub(super) fn of_a_login(self) -> ProtocolError {
+    /// The same of `server`, where it has heard a secret: it might repeat that in what it said, of which the codes
+    /// alone are kept (RFC 5321, section 4.2; RFC 2034), and what it means.
+    pub(super) fn of_a_login(self, server: Option<&str>) -> ProtocolError {
         use ProtocolError as E;
         match self {
             E::Refused {
                 protocol,
                 awaited,
                 said,
-            } => E::Credentials {
-                protocol,
-                awaited,
-                given: true,
-                said: codes(&said),
-            },
+            } => {
+                let cause = judged(&said);
+                E::Credentials {
+                    protocol,
+                    awaited,
+                    given: Some(cause),
+                    said: codes(&said),
+                    note: server.and_then(|server| provider_note(server, cause)),
+                }
+            }
             E::Unintelligible {
                 protocol, awaited, ..
             } => E::Unintelligible {
@@ -292,7 +300,7 @@ impl ProtocolError {
     }
 
     /// The protocol and the reason in that line; `within`: TLS has begun.
-    fn reason(&self, within: bool) -> Option<(Protocol, &'static str)> {
+    fn reason(&self, within: bool) -> Option<(Protocol, Cow<'static, str>)> {
         use ProtocolError as E;
         let (protocol, reason) = match self {
             // The greeting that refuses was passed on.
@@ -311,7 +319,9 @@ impl ProtocolError {
             | E::ReplyTooLong { protocol, .. } => (protocol, "Unexpected server response"),
             E::ServerClosed { protocol, .. } => (protocol, "Server closed the connection"),
             E::CommandTooLong { protocol } => (protocol, "Line too long"),
-            E::Login(error) => return Some((error.protocol(), "Server failed in the login")),
+            E::Login(error) => {
+                return Some((error.protocol(), "Server failed in the login".into()));
+            }
             E::TooManyCommands { protocol } if within => {
                 (protocol, "Too many commands before a login")
             }
@@ -332,10 +342,19 @@ impl ProtocolError {
             | E::Xmpp(_)
             | E::WithinTls(_)
             | E::Over => return None,
-            E::Credentials { protocol, said, .. } => (protocol, refusal(said)),
+            E::Credentials {
+                protocol,
+                given: Some(cause),
+                note,
+                ..
+            } => {
+                let words = format!("{}: {}", refusal(*cause), helps(*cause, note.as_deref()));
+                return Some((*protocol, words.into()));
+            }
+            E::Credentials { protocol, .. } => (protocol, "Server wants a login"),
             E::NoSuchLogin { protocol, .. } => (protocol, "Server does not offer the login"),
         };
-        Some((*protocol, reason))
+        Some((*protocol, reason.into()))
     }
 
     /// Display; `within`: TLS has begun.
@@ -352,11 +371,12 @@ impl ProtocolError {
                 awaited,
                 given,
                 said,
+                ..
             } => {
                 let (phrase, server) = (phrase(*protocol, *awaited), server(*protocol));
                 let what = match given {
-                    true => "refused protocolUsername and protocolPassword",
-                    false => "wants a login: give protocolUsername and protocolPassword",
+                    Some(_) => "refused protocolUsername and protocolPassword",
+                    None => "wants a login: give protocolUsername and protocolPassword",
                 };
                 return write!(f, "{phrase}: the {server} {what}: it said \"{said}\"");
             }
@@ -469,17 +489,6 @@ impl ProtocolError {
             _ => phrase(*protocol, Awaited::Command),
         };
         write!(f, "{phrase}: the {} {side} {what}", protocol.name())
-    }
-}
-
-/// Why a login was refused, as far as a server's words tell.
-fn refusal(said: &str) -> &'static str {
-    match judged(said).0 {
-        Cause::AppPassword => "The provider wants an app password",
-        Cause::SmtpAuthOff => "The provider has switched logins by SMTP off for this mailbox",
-        Cause::OauthOnly => "The provider takes OAuth2 alone",
-        Cause::LoginLater => "Server takes no login just now",
-        _ => "Server refused the login",
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) use claim::{Claim, NoHeader, Who, begins_so as begins_with_claim, rea
 pub(crate) use connect_login::NtlmError;
 pub(crate) use error::{Awaited, ProtocolError, usual_ports};
 pub(crate) use ldap::LdapError;
-pub(crate) use login::{LoginError, provider_note};
+pub(crate) use login::LoginError;
 use look::{Look, Then};
 pub(crate) use mysql::MysqlError;
 #[cfg(fuzzing)]
@@ -312,16 +312,17 @@ pub(crate) fn socks_client(target: Target) -> Box<dyn Dialogue> {
     script::within(Protocol::Socks, socks_client::Client::Start(target))
 }
 
-/// The dialogue once TLS has begun; `client` as of [`begin`].
+/// The dialogue once TLS has begun; `client` as of [`begin`], `server` as of [`login`].
 pub(crate) fn within(
     protocol: Protocol,
     client: bool,
     options: &DialogueOptions,
+    server: Option<&str>,
 ) -> Box<dyn Dialogue> {
     match protocol {
         Protocol::Mysql => script::within(protocol, mysql::Login::new(client)),
         Protocol::Sieve => script::within(protocol, sieve::Again::Ask),
-        Protocol::Smtp => script::within(protocol, smtp_login::Login::new(options)),
+        Protocol::Smtp => script::within(protocol, smtp_login::Login::new(options, server)),
         Protocol::Xmpp | Protocol::XmppServer => {
             script::within(protocol, xmpp_features::Features::Client(0))
         }

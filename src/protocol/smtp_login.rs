@@ -37,6 +37,8 @@ pub(super) enum Login {
 pub(super) struct Words {
     ehlo: String,
     way: Way,
+    /// The server's name, if it is known.
+    server: Option<String>,
     /// What is said next, the last one first, and the code of its answer.
     rest: Vec<(Secret, &'static str)>,
 }
@@ -65,7 +67,7 @@ impl Way {
 }
 
 impl Login {
-    pub(super) fn new(options: &DialogueOptions) -> Login {
+    pub(super) fn new(options: &DialogueOptions, server: Option<&str>) -> Login {
         let (name, password) = options.account().unwrap_or_default();
         let password = password.reveal();
         let (way, mut rest) = match options.authentication {
@@ -88,6 +90,7 @@ impl Login {
         Login::Start(Words {
             ehlo: ehlo(options.host.as_deref()),
             way,
+            server: server.map(str::to_owned),
             rest,
         })
     }
@@ -146,7 +149,8 @@ impl State for Login {
                 mut size,
             } => {
                 let line = reply_line(io, words.way.awaited(), code, &mut size, false);
-                match line.map_err(ProtocolError::of_a_login)? {
+                let server = words.server.as_deref();
+                match line.map_err(|error| error.of_a_login(server))? {
                     None => Ok(Step::Wait(Login::Answer { words, code, size })),
                     Some(line) if !line.last => Ok(Step::Next(Login::Answer { words, code, size })),
                     Some(_) => Ok(words.next(io)),

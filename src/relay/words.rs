@@ -66,7 +66,9 @@ pub(super) fn of(
         Part::Within(Protocol::Socks) => {
             protocol::socks_client(target(ends.end(Side::Front), common)?)
         }
-        Part::Within(protocol) => protocol::within(protocol, config.client, options),
+        Part::Within(protocol) => {
+            protocol::within(protocol, config.client, options, common.upstream.as_deref())
+        }
         Part::Unprotected(protocol) => protocol::unprotected(protocol),
     })
 }

@@ -7,7 +7,7 @@ use super::wording::usual_ports;
 use super::{Awaited, ProtocolError};
 use crate::config::Protocol;
 use crate::incidents::{Cause, Diagnosis};
-use crate::protocol::login::judged;
+use crate::protocol::login::remedy;
 use crate::protocol::{CifsError, LdapError, MysqlError, PgsqlError, Side, XmppError};
 
 impl ProtocolError {
@@ -40,8 +40,7 @@ impl ProtocolError {
             | E::LineTooLong { .. }
             | E::ReplyTooLong { .. }
             | E::Login(_) => Cause::ServerDialogue,
-            E::Credentials { given: false, .. } => Cause::Mechanism,
-            E::Credentials { said, .. } => judged(said).0,
+            E::Credentials { given, .. } => given.unwrap_or(Cause::Mechanism),
             E::NoSuchLogin { .. } => Cause::Mechanism,
             E::ServerClosed { .. } | E::ClientClosed { .. } | E::NothingSaid { .. } => {
                 Cause::Vanished
@@ -89,8 +88,10 @@ impl ProtocolError {
                 "see whether `protocol` and the port of `connect` belong together".into()
             }
             E::Credentials {
-                given: true, said, ..
-            } => judged(said).1.into(),
+                given: Some(cause),
+                note,
+                ..
+            } => helps(*cause, note.as_deref()),
             E::ServerClosed { .. } | E::LineTooLong { .. } | E::ReplyTooLong { .. } => {
                 "see the server's log".into()
             }
@@ -103,6 +104,25 @@ impl ProtocolError {
             }
             _ => "".into(),
         }
+    }
+}
+
+/// What to do about a login that was refused, with what the provider says of it.
+pub(super) fn helps(cause: Cause, note: Option<&str>) -> Cow<'static, str> {
+    match note {
+        Some(note) => format!("{}; {note}", remedy(cause)).into(),
+        None => remedy(cause).into(),
+    }
+}
+
+/// Why a login was refused, as far as a server's words tell.
+pub(super) fn refusal(cause: Cause) -> &'static str {
+    match cause {
+        Cause::AppPassword => "The provider wants an app password",
+        Cause::SmtpAuthOff => "The provider has switched logins by SMTP off for this mailbox",
+        Cause::OauthOnly => "The provider takes OAuth2 alone",
+        Cause::LoginLater => "Server takes no login just now",
+        _ => "Server refused the login",
     }
 }
 

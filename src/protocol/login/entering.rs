@@ -220,7 +220,8 @@ impl Desk {
             false => format!(" ({code})"),
         };
         let reason = format!("login failed{shown}: {words}");
-        let words = match self.note(cause) {
+        let note = self.note(cause);
+        let words = match &note {
             Some(note) => format!("{words}; {note}"),
             None => words.into_owned(),
         };
@@ -229,8 +230,9 @@ impl Desk {
             return Err(ProtocolError::Credentials {
                 protocol,
                 awaited: Awaited::Entry,
-                given: true,
+                given: Some(cause),
                 said: code,
+                note,
             });
         };
         self.keep(cause, &reason, words::remedy(cause), io);

@@ -19,6 +19,7 @@ pub(super) use desk::Login;
 pub(super) use pop3::without_stamp;
 use scram::Fault;
 use tongue::{Reply, Tongue};
+pub(super) use words::remedy;
 
 use crate::config::{MailProtocol, Protocol};
 use crate::incidents::Cause;
@@ -39,14 +40,13 @@ pub(super) fn shown(mail: MailProtocol, line: &[u8]) -> Vec<u8> {
     tongue(mail).shown(line, &Reply::list())
 }
 
-/// What a server's refusal of a login is counted as, and what to do about it.
-pub(super) fn judged(said: &str) -> (Cause, &'static str) {
-    let cause = words::cause(said.as_bytes()).counted();
-    (cause, words::remedy(cause))
+/// What a server's refusal of a login is counted as.
+pub(super) fn judged(said: &str) -> Cause {
+    words::cause(said.as_bytes()).counted()
 }
 
 /// What the provider that has this server says of passwords, where that may be at fault.
-pub(crate) fn provider_note(server: &str, cause: Cause) -> Option<String> {
+pub(super) fn provider_note(server: &str, cause: Cause) -> Option<String> {
     let of_the_provider = matches!(
         cause,
         Cause::Password | Cause::AppPassword | Cause::SmtpAuthOff | Cause::OauthOnly

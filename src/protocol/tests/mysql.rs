@@ -195,7 +195,10 @@ fn packets_are_numbered_anew_until_the_login_is_over() {
             Fails("MySQL: the client sent what is no packet"),
         ),
     ];
-    check(|| within(Mysql, true, &DialogueOptions::default()), rows);
+    check(
+        || within(Mysql, true, &DialogueOptions::default(), None),
+        rows,
+    );
     let rows: &[Row] = &[
         (&[F(ANSWER_2), B(SWITCH_2)], SWITCH_3, ANSWER, Open),
         (
@@ -205,7 +208,10 @@ fn packets_are_numbered_anew_until_the_login_is_over() {
             Next(b"", b"x"),
         ),
     ];
-    check(|| within(Mysql, false, &DialogueOptions::default()), rows);
+    check(
+        || within(Mysql, false, &DialogueOptions::default(), None),
+        rows,
+    );
     let mut endless = vec![F(ANSWER)];
     endless.extend([B(SWITCH_3); 70]);
     let said: &'static [u8] = SWITCH_2.repeat(64).leak();
@@ -215,5 +221,8 @@ fn packets_are_numbered_anew_until_the_login_is_over() {
         ANSWER_2,
         Fails("MySQL: a login without end"),
     );
-    check(|| within(Mysql, true, &DialogueOptions::default()), &[row]);
+    check(
+        || within(Mysql, true, &DialogueOptions::default(), None),
+        &[row],
+    );
 }

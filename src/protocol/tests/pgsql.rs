@@ -22,7 +22,7 @@ fn server() -> Box<dyn Dialogue> {
 }
 
 fn inside() -> Box<dyn Dialogue> {
-    within(Pgsql, true, &DialogueOptions::default())
+    within(Pgsql, true, &DialogueOptions::default(), None)
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn sieve_server_mode() {
         ),
     ];
     check(Sieve, false, None, rows);
-    let again = || within(Sieve, false, &DialogueOptions::default());
+    let again = || within(Sieve, false, &DialogueOptions::default(), None);
     let rows: &[Row] = &[
         (
             &[B("\"SASL\" \"PLAIN\"\r\n\"STARTTLS\"\r\nOK\r\n")],

@@ -6,16 +6,23 @@ use crate::protocol::{Dialogue, Side, within};
 use Ev::{B, BackEof};
 
 fn new(authentication: Option<Authentication>) -> Box<dyn Dialogue> {
+    of_server(authentication, None)
+}
+
+fn of_server(authentication: Option<Authentication>, server: Option<&str>) -> Box<dyn Dialogue> {
     let options = DialogueOptions {
         username: Some("test".to_owned()),
         password: Some(Secret::new("test").into()),
         authentication,
         ..DialogueOptions::default()
     };
-    within(Smtp, true, &options)
+    within(Smtp, true, &options, server)
 }
 
-const FAREWELL: &str = "421 4.3.2 adit: Server refused the login\r\n";
+const FAREWELL: &str = "421 4.3.2 adit: Server refused the login: correct name and password, in the program or in \
+                        protocolUsername and protocolPassword; many providers want an app password\r\n";
+const OTHER_WAY: &str =
+    "421 4.3.2 adit: Server refused the login: see login and protocolAuthentication\r\n";
 
 #[test]
 fn plain_is_one_step_and_the_usual_one() {
@@ -93,7 +100,7 @@ fn login_is_three_steps() {
         ),
         (
             &[HELLO, B("504 what?\r\n")],
-            FAREWELL,
+            OTHER_WAY,
             "EHLO localhost\r\nAUTH LOGIN\r\n",
             fails("LOGIN authentication failed"),
         ),
@@ -154,4 +161,36 @@ fn a_server_that_repeats_the_password_is_not_quoted() {
             );
         }
     }
+}
+
+#[test]
+fn the_program_is_told_what_the_log_says_and_what_the_provider_says_of_it() {
+    const OFFER: Ev = B("250-mail.test\r\n250 AUTH LOGIN PLAIN\r\n");
+    const BOTH: &str = "EHLO localhost\r\nAUTH PLAIN AHRlc3QAdGVzdA==\r\n";
+    let rows: &[Row] = &[
+        (
+            &[
+                OFFER,
+                B(
+                    "534-5.7.9 Application-specific password required. For more information, go to\r\n",
+                ),
+            ],
+            "421 4.3.2 adit: The provider wants an app password: make an app password on the provider's web pages, and use \
+             it in the program; Gmail / Google Workspace: Switch 2-step verification on and make an app password. POP3 is \
+             switched on in the settings.\r\n",
+            BOTH,
+            fails(
+                "PLAIN Authentication Failed: the smtp server refused protocolUsername and protocolPassword: it said \"534 5.7.9\"",
+            ),
+        ),
+        // Passwords are not at fault.
+        (
+            &[OFFER, B("454 4.7.0 Too many login attempts\r\n")],
+            "421 4.3.2 adit: Server takes no login just now: try again later; if it stays, see the provider's pages, and \
+             the log\r\n",
+            BOTH,
+            fails("PLAIN Authentication Failed"),
+        ),
+    ];
+    check_each(|| of_server(None, Some("smtp.gmail.com")), rows);
 }

@@ -361,7 +361,7 @@ fn what_is_said_before_tls_is_bounded() {
 }
 
 fn inside() -> Box<dyn Dialogue> {
-    within(Xmpp, false, &DialogueOptions::default())
+    within(Xmpp, false, &DialogueOptions::default(), None)
 }
 
 #[test]

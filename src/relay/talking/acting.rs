@@ -6,11 +6,10 @@ use super::holding::keeps_silent;
 use super::token::Wanted;
 use super::{After, Talking};
 use crate::config::Endpoint;
-use crate::incidents::Diagnosis;
-use crate::protocol::{self, Action, Event, Progress, ProtocolError, Question, Side};
+use crate::protocol::{Action, Event, Progress, Question, Side};
 use crate::relay::ends::Ends;
 use crate::relay::lookup::Lookup;
-use crate::relay::step::{Common, Context, Ending};
+use crate::relay::step::{Context, Ending};
 use crate::{error, log_at};
 
 impl Talking {
@@ -39,7 +38,7 @@ impl Talking {
             // The dialogue's own reason comes before that of a socket it could not reach.
             Err(_) if leaves && self.may_be_a_check(context) => Err(context.common.has_left()),
             Err(failure) => {
-                let diagnosis = diagnosis(&failure, context.common);
+                let diagnosis = failure.diagnosis();
                 match &*diagnosis.remedy {
                     "" => error!(context.common.log, "{failure}"),
                     remedy => error!(context.common.log, "{failure} ({remedy})"),
@@ -127,15 +126,4 @@ impl Talking {
         }
         Ok(())
     }
-}
-
-/// What is wrong, with what the server's provider says of it.
-fn diagnosis(failure: &ProtocolError, common: &Common) -> Diagnosis {
-    let mut diagnosis = failure.diagnosis();
-    let server = common.upstream.as_deref();
-    let note = server.and_then(|server| protocol::provider_note(server, diagnosis.cause));
-    if let Some(note) = note {
-        diagnosis.remedy = format!("{}; {note}", diagnosis.remedy).into();
-    }
-    diagnosis
 }

@@ -359,7 +359,8 @@ fn the_account_of_the_configuration_logs_in_whatever_the_program_says() {
                     GO,
                     B("535 5.7.8 geheim\r\n"),
                 ],
-                "421 4.3.2 adit: Server refused the login\r\n",
+                "421 4.3.2 adit: Server refused the login: correct name and password, in the program or in protocolUsername \
+                 and protocolPassword; many providers want an app password\r\n",
                 asked,
                 fails(
                     "Login failed: the smtp server refused protocolUsername and protocolPassword: it said \"535 5.7.8\"",
