@@ -1,12 +1,13 @@
-//! A worker that does nothing counts as none: what waits for it goes to others.
+//! A worker that does nothing counts as none: what waits for it goes to others. So it is with masters and helpers.
 
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 
 use nix::sys::signal::Signal;
 
 use crate::require;
 use crate::supervision::{goes_on, open, send, start};
-use crate::support::{Adit, Certs, peers, proc, tls, wait_for};
+use crate::support::{Adit, Certs, Plan, peers, proc, tls, wait_for};
 
 /// Clients that connect while a worker is stopped: some are handed to it.
 fn beside_a_stopped_worker(adit: &Adit, stopped: i32) -> Vec<TcpStream> {
@@ -107,3 +108,67 @@ fn a_master_that_stands_still_is_replaced_once_a_client_waits_and_what_idles_is_
         assert!(after - before < 4, "{family:?}: {before} then {after}");
     }
 }
+
+/// The helpers below adit, by their names.
+fn helper(adit: &Adit, name: &str, last: i32) -> Option<i32> {
+    let below = proc::children(adit.pid()).into_iter();
+    let mut all = below.filter(|&pid| pid != last && proc::title(pid).contains(name));
+    all.next()
+}
+
+#[test]
+fn a_helper_that_stands_still_is_replaced_once_it_has_been_waited_for() {
+    require!(adit);
+    require!(root);
+    let certs = Certs::new();
+    let upstream = tls::echo_server(&certs, tls::BOTH);
+    let responder = TcpListener::bind("127.0.0.1:0").expect("a responder");
+    let url = format!("http://{}/", responder.local_addr().expect("its address"));
+    let to_server = format!(
+        "client = yes\n{}{}verifyChain = yes\nTIMEOUTconnect = 1\nTIMEOUTocsp = 1\nTIMEOUTbusy = 1\n",
+        upstream.line(),
+        certs.ca_line()
+    );
+    let program = certs.server().lines() + "exec = /bin/cat\nTIMEOUTconnect = 1\n";
+    let adit = Plan::new()
+        .global("metrics = 0\nsetuid = nobody\nsetgid = nogroup")
+        .service("launcher", program)
+        .service("binder", to_server.clone() + "transparent = source\n")
+        .service("gatekeeper", to_server.clone() + "libwrap = yes\n")
+        .service("fetcher", to_server + &format!("OCSP = {url}\n"))
+        .start();
+    let client = tls::client_config(&certs.ca(), tls::BOTH, None);
+    let through = |name: &str| -> Box<dyn Link> {
+        match name {
+            "launcher" => Box::new(tls::connect(client.clone(), adit.address(name))),
+            "teller" => {
+                let mut stream = peers::connect(crate::metrics::address(&adit));
+                let _ = stream.write_all(b"GET /health HTTP/1.1\r\nHost: adit\r\n\r\n");
+                Box::new(stream)
+            }
+            name => Box::new(adit.connect(name)),
+        }
+    };
+    let names = ["launcher", "binder", "gatekeeper", "fetcher", "teller"];
+    let stopped = names.map(|name| helper(&adit, name, 0).expect(name));
+    stopped.iter().for_each(|pid| proc::freeze(*pid));
+    let waiting = names.map(|name| through(name));
+    for (name, stopped) in names.iter().zip(stopped) {
+        adit.wait_for_log(&format!(
+            "The {name} (PID {stopped}) is not responding: killing it"
+        ));
+        wait_for("another in its place", || helper(&adit, name, stopped));
+    }
+    drop(waiting);
+    for name in ["launcher", "binder", "gatekeeper"] {
+        peers::says_and_hears(&mut through(name), "hello");
+    }
+    let health = peers::read_to_end(&mut through("teller"));
+    assert!(health.starts_with(b"HTTP/1.1 200 "), "{health:?}");
+    let _asks = through("fetcher");
+    responder.accept().expect("a request");
+}
+
+trait Link: Read + Write {}
+
+impl<T: Read + Write> Link for T {}

@@ -107,7 +107,7 @@ impl Kind {
             Kind::Resolver => "Asks DNS for all the others, as nobody.",
             Kind::Teller => {
                 "Answers HTTP requests for metrics and health (`metrics`), as nobody; it reads what \
-                 the others count, and wakes none of them."
+                 the others count, and wakes no master and no worker."
             }
             Kind::Launcher => {
                 "Starts the programs of `exec`, in the jail and as the user of `setuid`; one for each \

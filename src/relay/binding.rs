@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Upstream;
 use super::resources::Resources;
 use super::step::Context;
-use crate::helper::{BindRequest, Bound, NotBound};
+use crate::helper::{BindRequest, Bound, Kind, NotBound};
 use crate::incidents::{Cause, Diagnosis};
 use crate::{error, info};
 
@@ -104,6 +104,7 @@ impl Binding {
                 let finding = Diagnosis::new(Cause::UpstreamOther, reason, REMEDY);
                 context.common.found(finding);
                 context.resources.bindings.remove(&id);
+                context.resources.is_silent(Kind::Binder);
                 Step::Failed(self.upstream)
             }
             State::Answered(Err(refused)) => {

@@ -9,7 +9,7 @@ use super::connecting::{Connection, watch_front};
 use super::end::End;
 use super::resources::Resources;
 use super::step::{Context, Ending};
-use crate::helper::{LaunchRequest, Launched, Refused};
+use crate::helper::{Kind, LaunchRequest, Launched, Refused};
 use crate::incidents::{Cause, Diagnosis};
 use crate::log;
 use crate::tls::{Introduction, Stream};
@@ -89,6 +89,7 @@ impl Launching {
             State::Asked(_) => {
                 let reason = "exec: TIMEOUTconnect exceeded: the process that starts programs does not answer";
                 error!(log, "{reason} ({REMEDY})");
+                context.resources.is_silent(Kind::Launcher);
                 self.release(context.resources);
                 return Err(give_up(reason, REMEDY, &context));
             }

@@ -196,7 +196,8 @@ impl Talking {
     pub(crate) fn due(&self) -> Instant {
         let silence = self.silence.as_ref().and_then(|(silence, _)| silence.due());
         let lookup = self.lookup.as_ref().map(|(_, until)| *until);
-        [self.timer, silence, lookup]
+        let wanted = self.wanted.as_ref().and_then(|wanted| wanted.due());
+        [self.timer, silence, lookup, wanted]
             .into_iter()
             .flatten()
             .fold(self.deadline, Instant::min)

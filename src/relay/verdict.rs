@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::end::{End, Reading};
 use super::resources::Resources;
 use super::step::{Context, Ending, Next, broken};
+use crate::helper::Kind;
 use crate::log::{self, Log};
 use crate::protocol::Side;
 use crate::tls::{Failure, Inquiry, Turn};
@@ -115,6 +116,8 @@ impl Verdict {
             Request::Nothing => return false,
             Request::Sent(id) if late => {
                 resources.requests.remove(id);
+                // It may be the fetcher that does not answer.
+                resources.is_silent(Kind::Fetcher);
                 "TIMEOUTocsp exceeded: the responder does not answer".to_owned()
             }
             Request::Sent(_) => return true,

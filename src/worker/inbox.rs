@@ -23,7 +23,7 @@ use crate::ipc::channel::{Channel, Cut};
 use crate::ipc::handoff::Handed;
 use crate::ipc::leash::Leash;
 use crate::ipc::wait::wait;
-use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say};
+use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say, say_now};
 use crate::limits;
 use crate::log::{self, Log};
 use crate::process;
@@ -125,8 +125,11 @@ impl Inbox {
             if master {
                 self.receive(&mut buffer);
             }
-            if let Some(stapler) = &mut self.stapler {
-                stapler.turn();
+            if let Some(stapler) = &mut self.stapler
+                && stapler.turn()
+            {
+                // A master that has no room for it is told the next time.
+                let _ = say_now(&self.master, &FromWorker::Silent(Kind::Fetcher), &[]);
             }
             if let Some(prober) = &mut self.prober {
                 prober.turn();

@@ -43,9 +43,11 @@ struct Errand {
     lost: Instant,
 }
 
-/// Makes room for other requests.
-fn forget_lost(under_way: &mut HashMap<u64, Errand>, now: Instant) {
+/// Makes room for other requests; whether any was lost.
+fn forget_lost(under_way: &mut HashMap<u64, Errand>, now: Instant) -> bool {
+    let before = under_way.len();
     under_way.retain(|_, errand| errand.lost > now);
+    under_way.len() < before
 }
 
 impl Stapler {
@@ -97,15 +99,15 @@ impl Stapler {
         }
     }
 
-    /// Takes answers, and asks what is due.
-    pub(super) fn turn(&mut self) {
+    /// Takes answers, and asks what is due. Whether the fetcher has left a request without an answer.
+    pub(super) fn turn(&mut self) -> bool {
         let told = self.client.as_mut().map(FetchClient::answers);
         for (id, answer) in told.unwrap_or_default() {
             if let Some(errand) = self.under_way.remove(&id) {
                 self.answered(&errand, answer);
             }
         }
-        forget_lost(&mut self.under_way, Instant::now());
+        let lost = forget_lost(&mut self.under_way, Instant::now());
         if self.client.as_ref().is_some_and(FetchClient::is_gone) {
             // Another is on its way.
             self.next = self.client.take().map_or(self.next, |client| client.next());
@@ -114,7 +116,7 @@ impl Stapler {
         for at in 0..self.with_staple.len() {
             let index = self.with_staple[at];
             if self.client.is_none() || self.under_way.len() >= AT_A_TIME {
-                return;
+                return lost;
             }
             if let Some(staple) = staple(&services, index)
                 && staple.claim(now(), self.patience(index).as_secs() + GRACE)
@@ -123,6 +125,7 @@ impl Stapler {
                 self.ask(staple, index, 0, why);
             }
         }
+        lost
     }
 
     fn patience(&self, index: usize) -> Duration {
@@ -193,9 +196,9 @@ mod tests {
             lost: later(seconds),
         };
         let mut under_way: HashMap<u64, Errand> = [(1, errand(5)), (2, errand(9))].into();
-        forget_lost(&mut under_way, later(4));
+        assert!(!forget_lost(&mut under_way, later(4)));
         assert_eq!(under_way.len(), 2);
-        forget_lost(&mut under_way, later(5));
+        assert!(forget_lost(&mut under_way, later(5)));
         assert_eq!(under_way.keys().copied().collect::<Vec<_>>(), [2]);
     }
 }

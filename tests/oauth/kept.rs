@@ -136,6 +136,12 @@ impl World {
         }
     }
 
+    fn keeper(&self) -> i32 {
+        let below = proc::children(self.adit.pid()).into_iter();
+        let mut keepers = below.filter(|&pid| proc::title(pid).contains("keeper"));
+        keepers.next().expect("a keeper")
+    }
+
     fn log_in(&self, password: &str, answer: &str) {
         let mut imap = Lines(peers::connect(self.adit.address("imap")));
         imap.expect("* OK");
@@ -203,6 +209,21 @@ fn refresh_tokens_are_in_the_keepers_memory_alone_and_in_no_log() {
 }
 
 #[test]
+fn a_keeper_that_stands_still_is_replaced_while_a_login_waits_for_it() {
+    require!(adit);
+    require!(root);
+    let world = World::new();
+    world.log_in(PASSWORD, "a OK");
+    let asked = world.tokens.asked();
+    let stopped = world.keeper();
+    proc::freeze(stopped);
+    world.log_in(PASSWORD, "a OK");
+    let line = format!("The keeper (PID {stopped}) is not responding: killing it");
+    assert_eq!(world.adit.count_in_log(&line), 1);
+    assert_eq!(world.tokens.asked(), asked + 1);
+}
+
+#[test]
 fn an_account_is_known_without_a_reload_and_its_keeper_comes_back() {
     require!(adit);
     require!(root);
@@ -226,11 +247,7 @@ fn an_account_is_known_without_a_reload_and_its_keeper_comes_back() {
     });
     let asked = world.tokens.asked();
     assert_eq!(asked, 3);
-    let family = proc::family(world.adit.pid());
-    let keeper = family
-        .iter()
-        .find(|one| proc::title(one.pid).contains("keeper"));
-    let keeper = keeper.expect("a keeper").pid;
+    let keeper = world.keeper();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(keeper),
         nix::sys::signal::Signal::SIGKILL,

@@ -78,6 +78,11 @@ fn those_that_ask_the_same_share_one_piece_of_work_and_what_finds_no_room_is_tol
     let [one, other] = served.clients();
     say(&one, b"same1");
     GATE.wait();
+    // Its one thread is at work; the supervisor is told that it does not stand still.
+    let mut asked = words::ask(&served.control).unwrap();
+    let mut fds = [PollFd::new(asked.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut fds, PollTimeout::from(20_000_u16)), Ok(1));
+    assert_eq!(io::Read::read(&mut asked, &mut [0]).unwrap(), 0);
     for number in 0..=QUEUE {
         say(&one, format!("{number:04}n").as_bytes());
     }

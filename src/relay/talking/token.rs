@@ -1,12 +1,17 @@
 //! A dialogue that waits for a token. Never in here: a token that is kept.
 
 use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
 use super::Talking;
-use crate::helper::{TokenAnswer, TokenQuestion};
+use crate::helper::{Kind, TokenAnswer, TokenQuestion};
 use crate::protocol::Event;
 use crate::relay::ends::Ends;
 use crate::relay::step::{Context, Ending};
+
+/// After this long it is looked whether the keeper stands still: early enough for another to be asked. One that waits
+/// for a token server says that it does not.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A token that is asked for.
 #[derive(Debug)]
@@ -14,6 +19,8 @@ pub(super) struct Wanted {
     question: TokenQuestion,
     /// The question's number; `None`: there was no keeper.
     id: Option<u64>,
+    /// When the keeper has taken long.
+    long: Option<Instant>,
     answer: Option<TokenAnswer>,
 }
 
@@ -23,6 +30,7 @@ impl Wanted {
         let mut wanted = Wanted {
             question: TokenQuestion { client, ..question },
             id: None,
+            long: None,
             answer: None,
         };
         wanted.ask(context);
@@ -36,7 +44,10 @@ impl Wanted {
         }
         let key = context.common.key;
         match context.resources.token(key, &self.question) {
-            Ok(id) => self.id = id,
+            Ok(id) => {
+                self.id = id;
+                self.long = id.map(|_| context.resources.now + PATIENCE);
+            }
             // No account has such a name, or such a password.
             Err(error) if error.kind() == ErrorKind::InvalidInput => {
                 self.answer = Some(TokenAnswer::WrongPassword);
@@ -46,6 +57,11 @@ impl Wanted {
                 self.answer = Some(TokenAnswer::Away(why));
             }
         }
+    }
+
+    /// When it must be looked at though nothing happened.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.long
     }
 
     /// Whether it can be given to the dialogue.
@@ -60,7 +76,7 @@ impl Talking {
         if let Some(wanted) = &mut self.wanted
             && wanted.id == Some(id)
         {
-            wanted.id = None;
+            (wanted.id, wanted.long) = (None, None);
             wanted.answer = answer;
         }
     }
@@ -75,6 +91,13 @@ impl Talking {
             return Ok(());
         };
         wanted.ask(context);
+        if wanted
+            .long
+            .take_if(|long| *long <= context.resources.now)
+            .is_some()
+        {
+            context.resources.is_silent(Kind::Keeper);
+        }
         match wanted.answer.take() {
             Some(answer) => self.after = self.feed(Event::Token(&answer), ends, context)?,
             None => self.wanted = Some(wanted),

@@ -79,6 +79,8 @@ pub(crate) enum Event {
     ClientCame,
     /// Clients wait that the master has not taken.
     ClientsWait,
+    /// The same of the metrics, and the teller.
+    ReadersWait,
     /// A helper was started.
     HelperStarted(Kind),
     /// A helper could not be started.

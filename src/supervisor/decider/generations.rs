@@ -179,7 +179,7 @@ impl Decider {
             (FromMaster::Listed(count), _) => self.listed(number, count, turn),
             (FromMaster::Alive, _) => self.answered(number),
             (FromMaster::Missed, _) => self.missed(turn),
-            (FromMaster::Silent(kind), _) => self.helper_is_silent(kind, turn),
+            (FromMaster::Silent(kind), _) => self.helper_does_not_answer(number, kind, turn),
             (
                 FromMaster::Loaded(_)
                 | FromMaster::Resolved(_)

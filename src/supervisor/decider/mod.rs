@@ -209,6 +209,7 @@ impl Decider {
             Event::HelperAnswered(kind) => self.due.clear(Due::HelperAnswer(kind)),
             Event::ClientCame => self.client_came(turn),
             Event::ClientsWait => self.ask_master(turn),
+            Event::ReadersWait => self.helper_is_silent(Kind::Teller, turn),
             Event::HelperStarted(kind) => self.helper_started(kind),
             Event::HelperNotStarted(kind) => self.helper_not_started(kind, turn),
             // Errands.

@@ -89,7 +89,8 @@ pub(crate) enum Order {
     AskHelper(Kind),
     /// Kill a helper that does not.
     KillHelper(Kind),
-    /// Look whether clients wait that the master has not taken: [`Event::ClientsWait`].
+    /// Look whether clients wait that the master, or the teller, has not taken: [`Event::ClientsWait`],
+    /// [`Event::ReadersWait`].
     LookAtBacklog,
     /// Tell of the next client that comes: [`Event::ClientCame`], once.
     WatchBacklog,

@@ -96,12 +96,27 @@ impl Decider {
 
 /// Helpers.
 impl Decider {
-    /// One has not answered those that ask it.
+    /// One has not answered those of a generation that ask it.
+    pub(super) fn helper_does_not_answer(&mut self, number: u64, kind: Kind, turn: &mut Turn) {
+        // Each generation has its own of some: those of one that drains have no place where others follow.
+        if !kind.is_of_a_generation() || self.generations.state(number) == Some(State::Serving) {
+            self.helper_is_silent(kind, turn);
+        }
+    }
+
+    /// Helpers of its own take the place of those that were asked.
+    pub(super) fn generation_brings_its_own(&mut self) {
+        let own = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_of_a_generation());
+        own.for_each(|kind| self.due.clear(Due::HelperAnswer(kind)));
+    }
+
+    /// Asks one whether its loop comes round, unless it was asked already: one that is busy answers that at once.
     pub(super) fn helper_is_silent(&mut self, kind: Kind, turn: &mut Turn) {
         let is_asked = self.due.of(Due::HelperAnswer(kind)).is_some();
-        // Each generation has its own of these.
-        let ask = !kind.is_of_a_generation() && !self.missing.contains(&kind);
-        if ask && !is_asked && self.stopping.is_none() {
+        let is_there = !self.missing.contains(&kind);
+        if is_there && !is_asked && self.stopping.is_none() {
             turn.order(Order::AskHelper(kind));
             let at = turn.after(ANSWER_TIMEOUT);
             self.due.set(Due::HelperAnswer(kind), at);

@@ -228,6 +228,7 @@ impl Decider {
         self.drain_timeout = drain_timeout;
         // It watches the files of its own configuration, as they are now.
         self.due.clear(Due::FilesSettled);
+        self.generation_brings_its_own();
         turn.order(Order::PutIntoForce(transition.why));
         match transition.why {
             Why::Start => {

@@ -9,7 +9,7 @@ use super::telling::Told;
 use crate::helper::Kind;
 use crate::ipc::shared::SharedWords;
 use crate::ipc::words::{Heard, ToMaster, say_now};
-use crate::supervisor::backlog::Backlog;
+use crate::supervisor::backlog::{self, Backlog};
 use crate::supervisor::decider::Event;
 use crate::supervisor::helpers::Start;
 use crate::supervisor::masters::Masters;
@@ -86,7 +86,10 @@ impl Supervisor {
 
     /// Has the next client that comes wake this process.
     pub(super) fn watch_backlog(&mut self) {
-        self.backlog = Backlog::of(&self.listeners.served())
+        let mut listeners = self.listeners.served();
+        let metrics = self.metrics.as_ref();
+        listeners.extend(metrics.map(|metrics| (usize::MAX, metrics.descriptor())));
+        self.backlog = Backlog::of(&listeners)
             .inspect_err(|error| {
                 let reason = log::Reason(error);
                 crate::warning!(
@@ -95,6 +98,17 @@ impl Supervisor {
                 );
             })
             .ok();
+    }
+
+    /// Which clients wait now.
+    pub(super) fn look_at_the_backlog(&self) -> Vec<Event> {
+        let masters = backlog::clients_wait(&self.listeners.served());
+        let metrics = self.metrics.as_ref();
+        let metrics = metrics.map(|metrics| (usize::MAX, metrics.descriptor()));
+        let teller = backlog::clients_wait(metrics.as_slice());
+        let masters = masters.then_some(Event::ClientsWait);
+        let teller = teller.then_some(Event::ReadersWait);
+        masters.into_iter().chain(teller).collect()
     }
 
     /// Starts a helper in place of one that died, and tells the masters.

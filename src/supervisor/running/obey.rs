@@ -8,7 +8,6 @@ use crate::ipc::words::{ToMaster, say_now};
 use crate::log::{Log, Reason};
 use crate::memory;
 use crate::process;
-use crate::supervisor::backlog;
 use crate::supervisor::control::Control;
 use crate::supervisor::decider::note::Note;
 use crate::supervisor::decider::{Event, Order, Orphaned, Why};
@@ -68,11 +67,7 @@ impl Supervisor {
                 }
             }
             Order::KillHelper(kind) => self.kill_helper(kind),
-            Order::LookAtBacklog => {
-                if backlog::clients_wait(&self.listeners.served()) {
-                    return vec![Event::ClientsWait];
-                }
-            }
+            Order::LookAtBacklog => return self.look_at_the_backlog(),
             Order::WatchBacklog => self.watch_backlog(),
             Order::LookUpNames => self.look_up_names(),
             Order::StartHelper(kind) => return self.start_helper(kind),

@@ -423,7 +423,6 @@ impl Supervisor {
             return Vec::new();
         };
         self.carry_counts();
-        self.watch_backlog();
         self.common.names = names;
         self.log = log_of(Why::Reload, &config);
         let old = std::mem::replace(&mut self.config, Rc::clone(&config));
@@ -436,6 +435,7 @@ impl Supervisor {
         if let Some(change) = change {
             self.put_change_into_force(change, &config);
         }
+        self.watch_backlog();
         let syslog = self.watch_syslog();
         if let Some(own) = own {
             self.helpers.adopt(own, &self.common.leash);

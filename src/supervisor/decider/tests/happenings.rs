@@ -140,7 +140,7 @@ impl World {
         // A candidate that says `loaded` or `serving` when it is its turn is believed, whether it has come so
         // far or not: it is a fork of this very program. Every other word at every other time must be safe.
         let state = self.decider.state(number);
-        let event = match self.seeded.below(14) {
+        let event = match self.seeded.below(16) {
             0 if state != Some(State::Loading) => {
                 Event::Said(number, FromMaster::Loaded(Vec::new()))
             }
@@ -157,6 +157,8 @@ impl World {
             10 => Event::Said(number, FromMaster::Silent(Kind::Resolver)),
             11 => Event::ClientCame,
             12 => Event::ClientsWait,
+            13 => Event::ReadersWait,
+            14 => Event::Said(number, FromMaster::Silent(Kind::Launcher)),
             9 if self.unborn != Some(number) => Event::NotForked(number, "no".into()),
             _ => Event::InvalidMessage(number, "no word".into()),
         };

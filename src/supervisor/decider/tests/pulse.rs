@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::walks::Walk;
 use crate::helper::Kind;
 use crate::ipc::words::FromMaster;
+use crate::supervisor::decider::pulse::ANSWER_TIMEOUT;
 use crate::supervisor::decider::{Event, Order};
 
 #[test]
@@ -70,7 +71,25 @@ fn a_helper_that_others_wait_for_is_asked_once_and_killed_unless_it_answers() {
     assert_eq!(ask(&mut walk), [Order::AskHelper(kind)]);
     walk.on(Event::HelperStarted(kind));
     assert_eq!(walk.decider.soonest(), None, "that one was not asked");
-    assert_eq!(walk.said(1, FromMaster::Silent(Kind::Binder)), []);
+    // The clients of some are not masters.
+    let teller = Kind::Teller;
+    assert_eq!(walk.on(Event::ReadersWait), [Order::AskHelper(teller)]);
+    assert_eq!(walk.after(timeout), [Order::KillHelper(teller)]);
+}
+
+#[test]
+fn a_helper_of_a_generation_is_asked_while_that_serves_and_not_killed_for_the_one_before() {
+    let mut walk = Walk::reloading();
+    let (kind, ask) = (Kind::Launcher, [Order::AskHelper(Kind::Launcher)]);
+    assert_eq!(walk.said(2, FromMaster::Silent(kind)), []);
+    assert_eq!(walk.said(1, FromMaster::Silent(kind)), ask);
+    walk.listens(2);
+    walk.serves(2);
+    let kill = Order::KillHelper(kind);
+    assert!(!walk.after(ANSWER_TIMEOUT).contains(&kill));
+    assert_eq!(walk.said(1, FromMaster::Silent(kind)), []);
+    assert_eq!(walk.said(2, FromMaster::Silent(kind)), ask);
+    assert!(walk.after(ANSWER_TIMEOUT).contains(&kill));
 }
 
 #[test]

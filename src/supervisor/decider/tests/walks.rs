@@ -47,7 +47,7 @@ impl Walk {
     }
 
     /// The candidate loads and listens.
-    fn listens(&mut self, number: u64) {
+    pub(super) fn listens(&mut self, number: u64) {
         let accept = vec![vec![Accept::Passed(0)]];
         let orders = self.said(number, FromMaster::Loaded(accept.clone()));
         assert_eq!(orders.last(), Some(&Order::Listen(number, accept)));
@@ -57,7 +57,7 @@ impl Walk {
     }
 
     /// The candidate serves, and its listeners take connections. Nothing that they had before is left.
-    fn serves(&mut self, number: u64) -> Vec<Order> {
+    pub(super) fn serves(&mut self, number: u64) -> Vec<Order> {
         let commit = self.said(number, FromMaster::Serving);
         assert_eq!(commit, [Order::Commit(number)]);
         let orders = self.on(Event::Committed(number));
