@@ -1,5 +1,6 @@
 //! `login = translate`: an old program's login is made with dovecot and postfix by a way that it never heard of.
 
+mod held;
 mod programs;
 mod tokens;
 

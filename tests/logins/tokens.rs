@@ -60,13 +60,13 @@ fn token(ends_in: i64) -> String {
 }
 
 /// A token server that gives tokens which end in so many seconds, one after the other, the last again and again.
-struct TokenServer {
+pub(super) struct TokenServer {
     server: Server,
     asked: Arc<AtomicUsize>,
 }
 
 impl TokenServer {
-    fn start(certs: &Certs, ends: &'static [i64]) -> TokenServer {
+    pub(super) fn start(certs: &Certs, ends: &'static [i64]) -> TokenServer {
         let asked = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&asked);
         let config = tls::server_config(&certs.server(), &[&TLS13], None);
@@ -90,18 +90,18 @@ impl TokenServer {
         TokenServer { server, asked }
     }
 
-    fn asked(&self) -> usize {
+    pub(super) fn asked(&self) -> usize {
         self.asked.load(Ordering::Relaxed)
     }
 }
 
 /// An account that is signed in, and the folder of its keeper.
-struct Account {
+pub(super) struct Account {
     folder: tempfile::TempDir,
 }
 
 impl Account {
-    fn signed_in(tokens: &TokenServer, certs: &Certs) -> Account {
+    pub(super) fn signed_in(tokens: &TokenServer, certs: &Certs) -> Account {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
         let account = Account { folder };
@@ -138,7 +138,7 @@ impl Account {
     }
 
     /// What the configuration says of the keeper.
-    fn lines(&self) -> String {
+    pub(super) fn lines(&self) -> String {
         let folder = self.folder.path().join("keeper");
         format!(
             "keeperUser = daemon\nkeeperDirectory = {}\n",
@@ -148,7 +148,7 @@ impl Account {
 }
 
 /// \0anna@mail.test\0a local password
-const BOTH: &str = "AGFubmFAbWFpbC50ZXN0AGEgbG9jYWwgcGFzc3dvcmQ=";
+pub(super) const BOTH: &str = "AGFubmFAbWFpbC50ZXN0AGEgbG9jYWwgcGFzc3dvcmQ=";
 
 #[test]
 fn the_local_password_becomes_a_token() {
