@@ -166,8 +166,8 @@ impl fmt::Display for NoForce {
             ),
             NoForce::Wrong(main) => write!(
                 f,
-                "the whole configuration has the errors above: nothing was written (mend {}, then add the address \
-                 again)",
+                "the whole configuration, with {}, has the errors above: nothing was written (mend that, then add the \
+                 address again)",
                 main.display()
             ),
             NoForce::NotReloaded => f.write_str(

@@ -192,8 +192,8 @@ impl Settings<'_> {
         if let (Some(command), Some(tokens)) = (&self.sign_in, self.offer.tokens) {
             writeln!(
                 f,
-                "\nSign in first, which asks for a password that the program is to send to adit, and for one of the \
-                 provider's never:\n\n    {command}\n\nThe client id is one of yours: {}",
+                "\nSign in first. That asks for a password of your choice, which the program sends to adit, and never for \
+                 the provider's:\n\n    {command}\n\nID is that of a client which you register yourself. {}",
                 tokens.note
             )?;
         }

@@ -117,7 +117,7 @@ fn known_provider(id: &str) -> Result<&'static Provider, UsageError> {
         let near = near.map(|near| format!("did you mean {near}? "));
         UsageError(format!(
             "'--provider {id}': {}`adit providers` lists them",
-            near.unwrap_or_default()
+            near.unwrap_or_else(|| "no provider is called so: ".to_owned())
         ))
     })
 }
