@@ -95,8 +95,37 @@ pub(crate) fn trim() {
 /// Those stay in the kernel's cache as long as there is room; what runs again is mapped again, without a read as a rule.
 pub(crate) fn let_go() {
     trim();
+    forget_stack();
     // SAFETY: the callback has the type that dl_iterate_phdr(3) asks for, and does not unwind.
     unsafe { libc::dl_iterate_phdr(Some(forget_program), ptr::null_mut()) };
+}
+
+/// Left below the caller's frame, in bytes: this function's own, if it has one.
+const MARGIN: usize = 16 * 1024;
+/// What is looked at, in bytes. The kernel maps nothing else within 128 MiB of the main thread's stack (MIN_GAP).
+const BELOW: usize = 512 * 1024;
+
+/// Forgets what deeper calls have left on the main thread's stack. Other threads' stacks end sooner, with other memory
+/// behind them.
+#[inline(never)]
+fn forget_stack() {
+    // SAFETY: gettid(2) and getpid(2) have no preconditions.
+    if unsafe { libc::gettid() != libc::getpid() } {
+        return;
+    }
+    let here = 0_u8;
+    let page = page();
+    let end = ((&raw const here).addr() - MARGIN) / page * page;
+    let start = end - BELOW;
+    // SAFETY: whole pages below every frame that is in use, of the main thread's stack or of nothing: the gap that
+    // the kernel keeps there is wider.
+    unsafe { libc::madvise(start as *mut c_void, BELOW, libc::MADV_DONTNEED) };
+}
+
+/// The size of a page: a constant of the system, at least 4096.
+fn page() -> usize {
+    // SAFETY: sysconf(3) has no preconditions.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(4096) as usize
 }
 
 /// Forgets the pages of the main program, which comes first, and ends the walk.
@@ -114,9 +143,7 @@ unsafe extern "C" fn forget_program(
             std::slice::from_raw_parts(object.dlpi_phdr, count),
         )
     };
-    // A constant of the system, at least 4096.
-    // SAFETY: sysconf(3) has no preconditions.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(4096) as usize;
+    let page = page();
     let never_written = |header: &&libc::Elf64_Phdr| {
         header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_W == 0
     };

@@ -16,6 +16,7 @@ use crate::ipc::leash::Leash;
 use crate::jail::{Capable, Confined, Keeping, OutsidePlan, Plan, Unprivileged};
 use crate::log::Reason;
 use crate::log::{self, Log};
+use crate::memory;
 use crate::process::{self, Fresh, OneThread};
 use crate::sandbox::{SandboxError, Sandboxed};
 use crate::step::NameStep;
@@ -202,12 +203,15 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
         process::let_go_of_the_terminal()?;
     }
     let log = post.log;
-    let title = || process::title(&format!("adit: {kind}"), "");
+    let begin = || {
+        process::title(&format!("adit: {kind}"), "");
+        memory::let_go();
+    };
     match place {
         Place::Outside(plan, sandbox, serve) => {
             let bare = or_end(kind, log, plan.enter(&OneThread::prove()?));
             let unprivileged = bare.within(&or_end(kind, log, sandbox()));
-            title();
+            begin();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
         }
@@ -215,7 +219,7 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
             let bare = or_end(kind, log, plan.enter(&OneThread::prove()?));
             let folder = post.belongings.first().ok_or(io::ErrorKind::NotFound)?;
             let unprivileged = bare.within(&or_end(kind, log, sandbox(folder.as_fd())));
-            title();
+            begin();
             let _signals = fresh.hear(&[])?;
             serve(post, &unprivileged)
         }
@@ -223,13 +227,13 @@ fn live(kind: Kind, place: Place, post: Post, detached: bool, fresh: Fresh) -> i
             let one = OneThread::prove()?;
             let bare = or_end(kind, log, plan.enter_with_net_raw(&one));
             let capable = bare.within(&or_end(kind, log, sandbox()));
-            title();
+            begin();
             let _signals = fresh.hear(&[])?;
             serve(post, &capable)
         }
         Place::Inside(plan, serve) => {
             let confined = or_end(kind, log, plan.confine(&OneThread::prove()?));
-            title();
+            begin();
             serve(post, fresh, &confined)
         }
     }

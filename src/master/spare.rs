@@ -17,6 +17,7 @@ use crate::ipc::channel::Cut;
 use crate::ipc::words::{FromMaster, ToMaster, hear, say};
 use crate::jail::Jailed;
 use crate::log;
+use crate::memory;
 use crate::process::{self, Fresh, OneThread};
 use crate::sys::watch::{self, Interest, Watch};
 
@@ -59,6 +60,7 @@ fn stand(mut post: Post, fresh: Fresh, jailed: &Jailed) -> Result<(), Fatal> {
     if let Some(zygote) = &post.workers.zygote {
         watch.add(zygote, Source::Zygote)?;
     }
+    memory::let_go();
     loop {
         let ready = watch.wait(None)?;
         if ready.contains(&Source::Leash) {

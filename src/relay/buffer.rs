@@ -1,9 +1,11 @@
 //! Where bytes stay: the thread's scratch, which every session passes through, and the few buffers
 //! of sessions that had to leave something behind. Never in here: a socket.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::protocol::Action;
+use crate::sys::zeros::Zeros;
 
 /// The most that one read takes, in bytes.
 pub(crate) const READ: usize = 64 * 1024;
@@ -197,9 +199,9 @@ impl Buffer {
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// Read into, and decrypted in place. [`READ`] bytes behind room for an incomplete record.
-    pub read: Box<[u8]>,
+    pub read: Zeros,
     /// Encrypted into.
-    pub write: Box<[u8]>,
+    pub write: Zeros,
     /// Where the payload lies in `read`.
     pub ranges: Vec<Range<usize>>,
     /// Output of TLS itself: alerts, handshake messages.
@@ -214,8 +216,8 @@ impl Scratch {
     /// Allocates it.
     pub(crate) fn new() -> Self {
         Self {
-            read: vec![0; SMALL + READ].into_boxed_slice(),
-            write: vec![0; LARGE].into_boxed_slice(),
+            read: Zeros::new(const { NonZeroUsize::new(SMALL + READ).unwrap() }),
+            write: Zeros::new(const { NonZeroUsize::new(LARGE).unwrap() }),
             ranges: Vec::new(),
             tls: Vec::new(),
             kept: Vec::new(),

@@ -8,3 +8,4 @@ pub(crate) mod quiet;
 pub(crate) mod sockopt;
 pub(crate) mod terminal;
 pub(crate) mod watch;
+pub(crate) mod zeros;

@@ -2,6 +2,7 @@
 //! bypass it and go straight to the first relay thread ([`super::inlet`]), which saves waking a thread.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,10 @@ use crate::ipc::wait::wait;
 use crate::ipc::words::{FromWorker, MAX_WORD, ToWorker, say, say_now};
 use crate::limits;
 use crate::log::{self, Log};
+use crate::memory;
 use crate::process;
 use crate::sandbox::Sandboxed;
+use crate::sys::zeros::Zeros;
 
 /// How often a draining worker checks whether its threads have ended, in milliseconds.
 const DRAIN_TICK: u16 = 50;
@@ -92,6 +95,7 @@ impl Inbox {
         let first = thread::spawn(context(Some(inlet)), receiver)?;
         threads.push(first);
         say(&start.master, &FromWorker::Ready, &[])?;
+        memory::let_go();
         Ok(Inbox {
             master: start.master,
             leash: start.leash,
@@ -115,7 +119,7 @@ impl Inbox {
     /// # Errors
     /// What poll(2) gives.
     pub(super) fn run(mut self) -> io::Result<()> {
-        let mut buffer = vec![0; MAX_WORD];
+        let mut buffer = Zeros::new(const { NonZeroUsize::new(MAX_WORD).unwrap() });
         loop {
             let (master, leash) = self.wait()?;
             if leash {

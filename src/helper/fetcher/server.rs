@@ -14,7 +14,7 @@ pub(super) struct Posts;
 impl Work for Posts {
     /// The same request by several clients is one.
     const THREADS: usize = 16;
-    const KEPT: usize = 16;
+    const KEPT: usize = 2;
     /// TIMEOUTocsp ends each.
     const SHARE: usize = 16;
     const PATIENCE: Duration = Duration::from_mins(10);

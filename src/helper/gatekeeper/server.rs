@@ -21,7 +21,7 @@ pub(super) struct Judgements;
 
 impl Work for Judgements {
     const THREADS: usize = 64;
-    const KEPT: usize = 8;
+    const KEPT: usize = 2;
     /// The names of one network's hosts are one name server's, as a rule: a slow one delays its own clients.
     const SHARE: usize = 4;
     const PATIENCE: Duration = Duration::from_mins(2);

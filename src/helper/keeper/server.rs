@@ -50,7 +50,7 @@ pub(super) struct Grants(pub(super) Accounts);
 impl Work for Grants {
     /// As many accounts may wait for their token servers before another has to wait for them.
     const THREADS: usize = 8;
-    const KEPT: usize = 8;
+    const KEPT: usize = 2;
     const SHARE: usize = 8;
     /// Each question to a token server has its time.
     const PATIENCE: Duration = Duration::from_mins(10);

@@ -22,7 +22,7 @@ impl Work for Lookups {
     /// Requests for the same name share one lookup, so that this many names must be slow at a time before
     /// another has to wait.
     const THREADS: usize = 64;
-    const KEPT: usize = 8;
+    const KEPT: usize = 2;
     /// A service whose clients say where they want to go may ask for many names that do not answer.
     const SHARE: usize = 8;
     /// Longer than three silent name servers take, with a few domains to search.
