@@ -112,15 +112,17 @@ supervisor() {
 
 # What is on this system: every file with its kind, mode, owner, size and link, and the contents of
 # /etc; without what dpkg, apt, man-db and the tests write for themselves. Only the folders that
-# packages write to, and the names beside them: others may be written to meanwhile by those that run
-# the tests, since the copy shows what changes in the files that it is made over.
+# packages write to, and the names beside them, and of those not what /mnt/written names: others may be written
+# to meanwhile by those that run the tests, since the copy shows what changes in the files that it is made over.
 snapshot() {
+    local folder others=()
+    while read -r folder; do others+=(-o -path "$folder"); done </mnt/written
     {
         find / -mindepth 1 -maxdepth 1 -printf '%p %y %m %u %g\n'
         find /bin/ /boot /etc /home /lib*/ /opt /sbin/ /srv /usr /var -xdev \( -path /var/lib/dpkg -o -path /var/cache \
             -o -path /var/log/dpkg.log -o -path /var/log/alternatives.log -o -path /var/lib/apt \
             -o -path /var/log/wtmp -o -path "/etc/*-" -o -path /var/log/journal -o -path /var/log/apt -o -path /usr/sbin/policy-rc.d \
-            -o -path /var/lib/systemd -o -path /var/tmp -o -path /var/lib/logrotate \) -prune \
+            -o -path /var/lib/systemd -o -path /var/tmp -o -path /var/lib/logrotate "${others[@]}" \) -prune \
             -o -type d -printf '%p %y %m %u %g\n' -o -printf '%p %y %m %u %g %s %l\n'
         find /var/lib/systemd -path '*deb-systemd*' -printf '%p\n'
         find /etc -xdev -type f -not -name '*-' -exec md5sum {} +
