@@ -352,15 +352,18 @@ fn auto_answers(protocol: Starttls) {
         client.ask(command, answer);
         start.elapsed()
     });
-    at_once(|| {
+    // Two handshakes are in it, which take their time on a busy machine: as much as without Nagle's algorithm.
+    let begins_with_tls = |connect: fn(SocketAddr) -> TcpStream| {
         let start = Instant::now();
         let stream = connect(adit.address("test"));
         let mut client = Lines(tls::start_client(config.clone(), stream).expect("a handshake"));
         client.expect(greeting);
         client.ask(command, answer);
-        // Two handshakes are in it, and not one wait.
-        start.elapsed() / 4
-    });
+        start.elapsed()
+    };
+    let unhindered = (0..20).map(|_| begins_with_tls(peers::connect)).min();
+    let unhindered = unhindered.expect("twenty of them");
+    at_once(|| begins_with_tls(connect).saturating_sub(unhindered));
     at_once(|| {
         let mut client = Lines(connect(adit.address("test")));
         client.expect(greeting);
