@@ -172,6 +172,17 @@ impl Buffer {
         }
     }
 
+    /// Keeps what waits in no more memory than that takes, for a long wait.
+    pub(crate) fn shrink(&mut self, pool: &mut Pool) {
+        let waiting: Box<[u8]> = self.bytes().into();
+        if let Some(block) = self.block.take_if(|block| block.len() > waiting.len()) {
+            pool.give(block);
+            pool.lent += 1;
+            (self.start, self.end) = (0, waiting.len());
+            self.block = Some(waiting);
+        }
+    }
+
     fn reserve(&mut self, more: usize, pool: &mut Pool) {
         let capacity = self.held();
         if self.block.is_some() && self.end + more <= capacity {
@@ -277,6 +288,25 @@ mod tests {
         assert_eq!(buffer.bytes(), expected);
         buffer.clear(&mut pool);
         assert_eq!(pool.lent(), 0);
+    }
+
+    #[test]
+    fn what_waits_long_takes_no_more_memory_than_it_has_bytes() {
+        let mut pool = Pool::default();
+        let mut buffer = Buffer::default();
+        buffer.shrink(&mut pool);
+        assert_eq!(buffer.held(), 0);
+        buffer.push(b"-tickets", &mut pool);
+        buffer.consume(1, &mut pool);
+        for _ in 0..2 {
+            buffer.shrink(&mut pool);
+            assert_eq!((buffer.bytes(), buffer.held()), (&b"tickets"[..], 7));
+            assert_eq!((pool.idle(), pool.lent()), (SMALL, 1));
+        }
+        buffer.push(b", and an answer", &mut pool);
+        assert_eq!(buffer.bytes(), b"tickets, and an answer");
+        buffer.clear(&mut pool);
+        assert_eq!((pool.idle(), pool.lent()), (SMALL, 0));
     }
 
     #[test]

@@ -80,7 +80,7 @@ pub(crate) struct End {
     /// Bytes that the full socket did not take.
     pub output: Buffer,
     /// `output` is the last flight of a handshake; the peer does not wait for it, so it goes with the next
-    /// payload.
+    /// payload, or the end.
     held: bool,
     /// Bytes that came in since the last wait and caused nothing to be sent so far.
     unanswered: usize,
@@ -165,7 +165,7 @@ impl End {
     /// Whether [`End::flush`] has something to do.
     #[inline]
     pub(crate) fn must_flush(&self) -> bool {
-        !self.output.is_empty() || self.writing == Writing::Finishing
+        self.unsent() > 0 || self.writing == Writing::Finishing
     }
 
     /// Whether a read may give something.
@@ -240,8 +240,8 @@ impl End {
         }
     }
 
-    /// As [`End::queue`], but for what may wait for the payload that comes after it; at the latest
-    /// [`End::release`] sends it.
+    /// As [`End::queue`], but for what may wait for the payload that comes after it, or the end;
+    /// [`End::release`] sends it before.
     ///
     /// # Errors
     /// As [`End::queue`].

@@ -27,8 +27,9 @@ use crate::{debug, error, info};
 /// Reads in each direction before other sessions have their turn.
 const READS: usize = 4;
 
-/// How long a server's tickets wait for the first payload to go with. Clients
-/// need tickets only for their next connection, so these can wait.
+/// How long a server's tickets wait in a buffer of the pool for the first payload, or the end, to go with; then in one
+/// of their own size. They never go alone: a client that only sends, as many do to a log, would not read them, and
+/// closing a socket with something unread is a reset, by which the client's last words are lost.
 const TICKETS_WAIT: Duration = Duration::from_millis(20);
 
 /// `TIMEOUTclose = 0`: how long a client may stay quiet after the server has ended. Enough for its own
@@ -43,7 +44,8 @@ const ANSWER: Duration = Duration::from_mins(1);
 pub(crate) struct Pump {
     active: Instant,
     due: Instant,
-    /// When the end of the handshake goes even without payload.
+    /// When the end of the handshake with the server goes even without payload, and what the client is not sent yet
+    /// gives its buffer back.
     release_at: Option<Instant>,
 }
 
@@ -121,9 +123,10 @@ impl Pump {
         }
         if self.release_at.is_some_and(|at| at <= resources.now) {
             self.release_at = None;
-            for end in [&mut *front, &mut *back] {
-                end.release(&mut resources.pool)
-                    .map_err(|errno| broken(&log, writing(end), errno))?;
+            back.release(&mut resources.pool)
+                .map_err(|errno| broken(&log, writing(back), errno))?;
+            if front.holds() {
+                front.output.shrink(&mut resources.pool);
             }
         }
         // One direction's answer may be the other's to send: a close_notify, a key's update.
