@@ -214,6 +214,9 @@ pub static MAIL_PROGRAMS: &[MailProgram] = &[
 /// What two of them demand of the provider.
 const LOGIN: &str = "dma and sSMTP log in by AUTH LOGIN or CRAM-MD5, never by PLAIN, so they cannot log in where a provider offers PLAIN alone.";
 
+/// What two of them make of a mechanism that is bound to TLS.
+const BOUND: &str = "Where a provider offers SCRAM-SHA-256-PLUS, as one with Cyrus may, mutt and NeoMutt pick it and fail, as it is bound to TLS, which they do not have here: by POP3 they fetch nothing. `login = translate` in the service helps: adit then offers them what they can do. Seen with Cyrus 3.6.1.";
+
 /// The section of the manual.
 pub(super) fn section(page: &mut Page) {
     page.section("Mail programs");
@@ -228,6 +231,7 @@ pub(super) fn section(page: &mut Page) {
         without_settings()
     ));
     page.paragraph(LOGIN);
+    page.paragraph(BOUND);
     page.paragraph(
         "LDAP programs that connect by TLS to a server service of adit must name the host as the certificate does, not `ldaps://localhost`: libldap replaces that by the machine's own name.",
     );
@@ -292,7 +296,7 @@ mod tests {
             ));
         }
         text.push_str(&format!(
-            "\nThese need no other setting: {}.\n\n{LOGIN}\n",
+            "\nThese need no other setting: {}.\n\n{LOGIN}\n\n{BOUND}\n",
             without_settings()
         ));
         text
