@@ -35,6 +35,7 @@ mod names;
 mod programs;
 mod psk;
 mod resolving;
+mod security;
 mod sending;
 mod signatures;
 mod transparent;

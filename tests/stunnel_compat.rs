@@ -27,6 +27,7 @@ mod programs;
 mod psk;
 mod redirect;
 mod revocation;
+mod security;
 
 /// What filters match on, without the parts that vary from run to run.
 const PHRASES: &[&str] = &[

@@ -125,6 +125,9 @@ fn show_routes(config: &Config) {
                     "  TLS with the {peer}: {}: {}",
                     choice.backend, choice.reason
                 );
+                if let Some(leaves) = wanted.leaves() {
+                    println!("    {leaves}");
+                }
             }
         }
     }

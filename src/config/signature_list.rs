@@ -3,6 +3,7 @@
 
 use super::diagnostic::nearest;
 use super::option::Fault;
+use super::service::SecurityLevel;
 
 /// The number of a signature scheme (RFC 8446, section 4.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,32 @@ impl SignatureLists {
         self.made(!client)
     }
 
+    /// Takes away what is below the level, and allows the rest where nothing was said. `false`: nothing is left of a
+    /// list.
+    pub(super) fn keep_to(&mut self, level: SecurityLevel) -> bool {
+        let strong = of_level(level);
+        if strong.is_empty() {
+            return true;
+        }
+        let keep = |list: &mut Vec<Scheme>| {
+            list.retain(|scheme| strong.contains(scheme));
+            !list.is_empty()
+        };
+        let clients = self.clients.is_empty() || keep(&mut self.clients);
+        if self.all.is_empty() {
+            self.all = strong.to_vec();
+        }
+        keep(&mut self.all) && clients
+    }
+
+    /// What a level allows, where nothing else is said.
+    pub(crate) fn of_level(level: SecurityLevel) -> SignatureLists {
+        SignatureLists {
+            all: of_level(level).to_vec(),
+            clients: Vec::new(),
+        }
+    }
+
     /// These, which a section gives, over what every section begins with.
     pub(super) fn over(self, general: SignatureLists) -> SignatureLists {
         let or = |own: Vec<Scheme>, other| if own.is_empty() { other } else { own };
@@ -54,6 +81,22 @@ const SERVED: [(&str, &[&str], u16); 10] = [
     ("rsa_pkcs1_sha384", &["RSA+SHA384"], 0x0501),
     ("rsa_pkcs1_sha512", &["RSA+SHA512"], 0x0601),
 ];
+
+/// What a level above 3 allows, by hashes of twice its bits; empty: all that is served.
+fn of_level(level: SecurityLevel) -> &'static [Scheme] {
+    match level {
+        SecurityLevel::Five => &[Scheme(0x0603), Scheme(0x0806), Scheme(0x0601)],
+        SecurityLevel::Four => &[
+            Scheme(0x0503),
+            Scheme(0x0603),
+            Scheme(0x0805),
+            Scheme(0x0806),
+            Scheme(0x0501),
+            Scheme(0x0601),
+        ],
+        _ => &[],
+    }
+}
 
 /// What OpenSSL has besides.
 #[rustfmt::skip]

@@ -8,6 +8,7 @@ use super::checks::Faults;
 use super::diagnostic::Severity;
 use super::endpoint::Endpoint;
 use super::service::{SecurityLevel, Service, TlsOptions, TlsVersion};
+use super::signature_list::{self, SignatureLists};
 use super::tls_options::{TlsFlags, version_name};
 
 /// Each version, and the member of `options` that forbids it.
@@ -77,7 +78,8 @@ pub(super) fn limit(service: &mut Service, flags: TlsFlags, faults: &mut Faults)
     }
 }
 
-/// From `securityLevel = 3` on there are no TLS 1.0 and no session tickets.
+/// From `securityLevel = 3` on there are no TLS 1.0 and no session tickets, from 4 on no TLS 1.1, and strong hashes
+/// alone.
 pub(super) fn keep_to_level(service: &mut Service, faults: &mut Faults) {
     let tls = &mut service.tls;
     let level = tls.security_level;
@@ -85,20 +87,31 @@ pub(super) fn keep_to_level(service: &mut Service, faults: &mut Faults) {
         return;
     }
     tls.no_ticket = true;
+    if !tls.signatures.keep_to(level) {
+        let text = format!("`securityLevel = {level}` leaves none of the signatures of a list");
+        let strong = SignatureLists::of_level(level).all;
+        let help = format!("it allows {}", signature_list::names(strong));
+        faults.error("config", &text, &help);
+    }
+    let (lowest, below) = match level {
+        SecurityLevel::Three => (TlsVersion::V1_1, "TLSv1"),
+        _ => (TlsVersion::V1_2, "TLS below 1.2"),
+    };
     let highest = tls.version_max.unwrap_or(TlsVersion::V1_3);
-    if tls.version_min.unwrap_or(LOWEST.min(highest)) >= TlsVersion::V1_1 {
+    if tls.version_min.unwrap_or(LOWEST.min(highest)) >= lowest {
         return;
     }
-    let text = format!("TLSv1 is not served with `securityLevel = {level}`");
-    if highest < TlsVersion::V1_1 {
+    let text = format!("{below} is not served with `securityLevel = {level}`");
+    if highest < lowest {
         let help = "take securityLevel back, or widen sslVersion";
         faults.error("securityLevel", &text, help);
         return;
     }
-    tls.version_min = Some(TlsVersion::V1_1);
-    let text = format!("{text}: the lowest version is TLSv1.1");
-    let help = "`sslVersionMin = TLSv1.1`, or a lower securityLevel";
-    faults.push(Severity::Warning, "securityLevel", &text, help);
+    tls.version_min = Some(lowest);
+    let lowest = version_name(lowest);
+    let text = format!("{text}: the lowest version is {lowest}");
+    let help = format!("`sslVersionMin = {lowest}`, or a lower securityLevel");
+    faults.push(Severity::Warning, "securityLevel", &text, &help);
 }
 
 /// Keeps what is broken from clients anywhere: TLS below 1.2 is served on loopback and private addresses,

@@ -2,6 +2,7 @@
 //! has: only AEAD suites with forward secrecy.
 
 mod groups;
+mod p521;
 
 use rustls::SupportedCipherSuite::Tls13;
 use rustls::crypto::aws_lc_rs::cipher_suite as suites;
@@ -180,11 +181,13 @@ fn security_level(level: u8) -> Result<Option<String>, String> {
         0 | 1 => Ok(Some(format!(
             "@SECLEVEL={level} has no effect: adit does not go below security level 2"
         ))),
-        3 => Err("@SECLEVEL=3 is not read here: set `securityLevel = 3`, and leave it out".into()),
-        _ => Err(format!(
-            "@SECLEVEL={level} cannot be enforced: leave it out; `securityLevel = 3` is the highest"
-        )),
+        _ => Err(higher_level(level)),
     }
+}
+
+/// What to say of a level in a cipher list that is above the default.
+pub(super) fn higher_level(level: u8) -> String {
+    format!("@SECLEVEL={level} is not read here: set `securityLevel = {level}`, and leave it out")
 }
 
 /// Every TLS 1.3 suite, for a service without `ciphersuites`.

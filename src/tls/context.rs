@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig, SupportedProtocolVersion};
 
 use identity::{identity, shared_identity};
-use own::{certified_key, end_of, public_key_of, too_small_a_key};
+use own::{certified_key, end_of, public_key_of};
 use rustls_ends::{accepting, connecting, provider, resolver, versions};
 use trusting::{algorithms, ends, log_trusted, trust_option, trusted};
 
@@ -25,7 +25,8 @@ use super::revocation::SharedLists;
 use super::trust::Trust;
 use super::verification::Verifier;
 use super::{
-    Handshake, PassPhrases, Problem, Resumption, Severity, handshake, psk, s2n, schemes, sessions,
+    Handshake, PassPhrases, Problem, Resumption, Severity, handshake, level, psk, s2n, schemes,
+    sessions,
 };
 use crate::config::{Front, SecurityLevel, TlsOptions};
 use crate::log::Log;
@@ -116,7 +117,7 @@ impl Context {
                 "verifyServer needs a host name: give one in sni, as connect has none".into(),
             ));
         }
-        problems.extend(too_small_a_key(
+        problems.extend(level::too_weak(
             options,
             key.as_ref().map(|(key, _)| &**key),
         ));
@@ -178,9 +179,7 @@ impl Context {
         let verifier = Verifier::new(options, client, trust, algorithms).with_lists(lists);
         let verifier = match (&suites, options.security_level) {
             (Suites::S2n(_), level) => verifier.at_level(level),
-            (Suites::Rustls(..), level @ (SecurityLevel::Two | SecurityLevel::Three)) => {
-                verifier.at_level(level)
-            }
+            (Suites::Rustls(..), level) if level >= SecurityLevel::Two => verifier.at_level(level),
             (Suites::Rustls(..), level) => {
                 problems.push(Problem::note(
                     "securityLevel",

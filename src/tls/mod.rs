@@ -9,7 +9,7 @@
 //! * `handshake`: rustls' unbuffered connection, until its secrets are known;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `climb`, `twin`, `key_kinds`,
-//!   `canonical`, `der`, `signatures`, `old_signatures`, `names`, `notes`: the peer's certificate, and what
+//!   `canonical`, `der`, `signatures`, `old_signatures`, `level`, `names`, `notes`: the peer's certificate, and what
 //!   the log says about it; `revocation`: the lists that it is looked up in;
 //! * `ocsp`: whether a responder has anything against it;
 //! * `psk`: identities and pre-shared keys;
@@ -44,6 +44,7 @@ mod hkdf;
 mod holder;
 mod key_kinds;
 mod keys;
+mod level;
 mod names;
 mod notes;
 mod ocsp;

@@ -14,7 +14,7 @@ use rustls::pki_types::{
     AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm, alg_id,
 };
 
-use super::signatures;
+use super::{level, signatures};
 use crate::config::SecurityLevel;
 
 /// The smallest RSA key of an authority, in bits.
@@ -87,9 +87,10 @@ static BY_SHORT_KEYS: [&dyn SignatureVerificationAlgorithm; 2] = [
     },
 ];
 
-/// All algorithms that OpenSSL has at a security level: shorter keys from 1 down, SHA-1 at 0.
+/// All algorithms that OpenSSL has at a security level: shorter keys from 1 down, SHA-1 at 0; strong ones alone from 4
+/// up.
 pub(super) fn of_level(
-    level: SecurityLevel,
+    asked: SecurityLevel,
     algorithms: WebPkiSupportedAlgorithms,
 ) -> WebPkiSupportedAlgorithms {
     // webpki asks the first that fits: the ones with the wider range of keys stand before.
@@ -98,10 +99,10 @@ pub(super) fn of_level(
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         [&BY_SHA1[..], &BY_SHORT_KEYS, modern.all].concat()
     });
-    let all = match level {
+    let all = match asked {
         SecurityLevel::Zero => &ALL[..],
         SecurityLevel::One => ALL.get(BY_SHA1.len()..).unwrap_or_default(),
-        SecurityLevel::Two | SecurityLevel::Three => return algorithms,
+        _ => return level::algorithms(asked).unwrap_or(algorithms),
     };
     WebPkiSupportedAlgorithms { all, ..algorithms }
 }

@@ -8,6 +8,7 @@ use rustls::{CertificateError, OtherError};
 use super::blame::Fault;
 use super::ocsp::Refusal;
 use super::signatures::MAX_RSA;
+use crate::config::SecurityLevel;
 
 /// Why the peer's certificate was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(super) enum Rejection {
     WeakKey(usize),
     /// An authority's RSA key of this many bits, too small or too large.
     AuthorityKeySize(usize),
+    /// A key, or a hash, that `securityLevel` does not take, in OpenSSL's words.
+    BelowLevel(&'static str),
     NotInRepository,
     SubjectChecks,
     /// The hash of a public key that no checkPin has, as checkPin would write it.
@@ -75,6 +78,7 @@ impl fmt::Display for Rejection {
                 let fault = if *bits > MAX_RSA { "large" } else { "weak" };
                 return write!(f, "CA certificate key too {fault}, RSA of {bits} bits");
             }
+            Rejection::BelowLevel(what) => what,
             Rejection::NotInRepository => "certificate rejected",
             Rejection::SubjectChecks => "subject checks failed",
             Rejection::PublicKey(pin) => {
@@ -134,6 +138,18 @@ impl Rejection {
         }
     }
 
+    /// The same of a path by keys and hashes that a level above 3 does not take, where that is the fault.
+    pub(super) fn below_level(level: SecurityLevel, error: &webpki::Error) -> Option<Self> {
+        use webpki::Error as E;
+        let what = match error {
+            _ if level <= SecurityLevel::Three => return None,
+            E::UnsupportedSignatureAlgorithmContext(_) => "CA signature digest algorithm too weak",
+            E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => "CA certificate key too weak",
+            _ => return None,
+        };
+        Some(Rejection::BelowLevel(what))
+    }
+
     /// The error whose alert OpenSSL would send.
     pub(super) fn to_rustls(&self) -> CertificateError {
         match self {
@@ -158,6 +174,7 @@ impl Rejection {
             | Rejection::Unreadable
             | Rejection::WeakKey(_)
             | Rejection::AuthorityKeySize(_)
+            | Rejection::BelowLevel(_)
             | Rejection::Other(_) => CertificateError::BadEncoding,
             Rejection::NotInRepository
             | Rejection::SubjectChecks
@@ -234,11 +251,15 @@ impl Rejection {
             }
             Rejection::Name(_) => "check connect and sni for the name that the certificate has",
             Rejection::Purpose => "the certificate's extended key usage forbids this role",
+            Rejection::BelowLevel(_) => {
+                "`securityLevel` wants strong keys and hashes, of the authorities too: the peer needs a certificate with \
+                 ECDSA on P-384 by SHA-384 or more, and from 5 on with P-521 and SHA-512, up to its root"
+            }
             Rejection::WeakKey(_) => {
-                "adit takes RSA keys of 2048 bits and more (of 3072 with `securityLevel = 3`): the peer needs a new key, and a new certificate; one that cannot be renewed, with old TLS: `securityLevel = 1` takes 1024 bits"
+                "adit takes RSA keys of 2048 bits and more (of 3072 with `securityLevel = 3`, of 7680 with 4): the peer needs a new key, and a new certificate; one that cannot be renewed, with old TLS: `securityLevel = 1` takes 1024 bits"
             }
             Rejection::AuthorityKeySize(_) => {
-                "adit takes RSA keys of 2048 (with `securityLevel = 3` of 3072) to 8192 bits: the authority \
+                "adit takes RSA keys of 2048 (with `securityLevel = 3` of 3072, with 4 of 7680) to 8192 bits: the authority \
                  needs a new key, and the peer a new certificate"
             }
             Rejection::Signature | Rejection::Unreadable | Rejection::Other(_) => {

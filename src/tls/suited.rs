@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::hello::Hello;
 use super::s2n::policies::{self, Allowed, Authentication, RC4, TLS12, TLS13, TRIPLE_DES, Version};
+use crate::config::SecurityLevel;
 
 /// The suites by which an old client would be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(crate) fn suited(hello: &Hello, elsewhere: &[u16]) -> Option<Suited> {
             low,
             high: TLS13,
             suites,
+            level: SecurityLevel::default(),
         };
         allowed.serve(hello, Authentication::Rsa).is_ok()
     };

@@ -39,8 +39,8 @@ pub(super) struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
     /// By what the peer may sign its handshake; empty: by all that there is.
     schemes: Vec<SignatureScheme>,
-    /// The smallest RSA key that the peer may have, in bits.
-    smallest_key: usize,
+    /// Which keys the peer may have.
+    level: SecurityLevel,
     /// Clients are told which authorities are trusted.
     names_authorities: bool,
     /// See [`Verifier::redirects`].
@@ -71,7 +71,7 @@ impl Verifier {
             trust,
             algorithms,
             schemes: schemes::of(options.signatures.taken(peer_serves)),
-            smallest_key: signatures::MIN_RSA,
+            level: SecurityLevel::Two,
             names_authorities: !options.no_ca_names,
             redirects: options.redirects,
             smallest_authority: signatures::MIN_RSA,
@@ -87,11 +87,8 @@ impl Verifier {
             return self;
         }
         Self {
-            smallest_key: level.smallest_rsa(),
-            smallest_authority: match level {
-                SecurityLevel::Three => level.smallest_rsa(),
-                _ => old_signatures::MIN_RSA,
-            },
+            level,
+            smallest_authority: level.smallest_rsa().max(old_signatures::MIN_RSA),
             algorithms: old_signatures::of_level(level, self.algorithms),
             ..self
         }
@@ -321,7 +318,7 @@ impl Verifier {
                         let climb = Climb::from(certificate, intermediates, &self.trust);
                         Some(climb.without_end())
                     }
-                    _ => None,
+                    _ => Rejection::below_level(self.level, &error),
                 };
                 weak.unwrap_or_else(|| Rejection::of_webpki(&error, self_signed(certificate)))
             })?;

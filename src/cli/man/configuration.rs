@@ -331,6 +331,10 @@ fn old_tls(page: &mut Page) {
             "Small keys",
             "A server's RSA key of 1024 bits is taken with `securityLevel = 1` where the service speaks old TLS; pin it by `verifyPeer`. `securityLevel = 3` keeps any service to RSA keys of 3072 bits, its own and authorities' too, to forward secrecy, TLS 1.1 and later, and no session tickets.",
         ),
+        (
+            "Strong keys",
+            "`securityLevel = 4` keeps any service to what has 192 bits: RSA keys of 7680 bits or ECDSA on P-384 or P-521, hashes of 384 bits and more in every certificate below the root and in handshakes, AES-256 or ChaCha20, key exchanges on P-384, P-521 or with ML-KEM, TLS 1.2 and later. `securityLevel = 5` keeps it to 256 bits: ECDSA and key exchanges on P-521, and SHA-512. Few public authorities are as strong: both are for certificates of one's own. `adit check --route` tells what a level leaves.",
+        ),
     ] {
         page.tagged(what, text);
     }

@@ -213,7 +213,7 @@ pub(in crate::config) static OPTIONS: &[OptionDef] = &[
     option("retry", "yes | no | MILLISECONDS", "start `exec` with `connect` again, this long after its session; yes: 1000")
         .example("retry = 5000").defaults(&["no"])
         .service(|draft, value| { draft.program.retry = program::retry(value)?; Ok(()) }),
-    option("securityLevel", "0 | 1 | 2 | 3", "2: RSA of 2048 bits; 3: 3072, forward secrecy; with old TLS also 1: 1024; 0: any, SHA-1")
+    option("securityLevel", "0 | 1 | 2 | 3 | 4 | 5", "bits of RSA: 2: 2048, 3: 3072, 4: 7680; 5: P-521; with old TLS also 1: 1024, 0: any, SHA-1")
         .example("securityLevel = 1").defaults(&["2"])
         .service(|draft, value| store!(draft.tls.security_level = security_level(value)?)),
     option("sessionCacheSize", "NUM_ENTRIES", "sessions to keep by their identifier, for clients without tickets; 0: as many as fit")

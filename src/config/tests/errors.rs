@@ -44,10 +44,7 @@ const IN_A_CLIENT: &[(&str, &str)] = &[
     ("OCSPflag = NONE", "Illegal OCSP flag"),
     ("sessionCacheSize = x", "Illegal session cache size"),
     ("sessionCacheTimeout = x", "Illegal session cache timeout"),
-    (
-        "securityLevel = 4",
-        "adit cannot keep to `securityLevel = 4`: it wants signatures with SHA-384",
-    ),
+    ("securityLevel = 6", "`6` is not a number that fits"),
     (
         "redirect = 80",
         "\"redirect\" is unsupported in client sections",

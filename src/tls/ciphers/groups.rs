@@ -4,15 +4,18 @@ use rustls::NamedGroup;
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::kx_group as groups;
 
+use super::p521::P521;
 use super::{Chosen, named};
+use crate::config::SecurityLevel;
 
 /// Groups under OpenSSL's names and aliases.
-const GROUPS: [(&[&str], NamedGroup); 7] = [
+const GROUPS: [(&[&str], NamedGroup); 8] = [
     (&["X25519MLKEM768"], NamedGroup::X25519MLKEM768),
     (&["SecP256r1MLKEM768"], NamedGroup::secp256r1MLKEM768),
     (&["X25519"], NamedGroup::X25519),
     (&["P-256", "prime256v1", "secp256r1"], NamedGroup::secp256r1),
     (&["P-384", "secp384r1"], NamedGroup::secp384r1),
+    (&["P-521", "secp521r1"], NamedGroup::secp521r1),
     (&["MLKEM768"], NamedGroup::MLKEM768),
     (&["MLKEM1024"], NamedGroup::MLKEM1024),
 ];
@@ -34,6 +37,7 @@ fn group(name: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
         groups::X25519,
         groups::SECP256R1,
         groups::SECP384R1,
+        &P521,
         groups::MLKEM768,
         groups::MLKEM1024,
     ]
@@ -41,14 +45,18 @@ fn group(name: NamedGroup) -> Option<&'static dyn SupportedKxGroup> {
     .find(|group| group.name() == name)
 }
 
-/// The groups of a service without `curves`: the post-quantum hybrid first.
-pub(in crate::tls) fn default_curves() -> Vec<&'static dyn SupportedKxGroup> {
-    vec![
+/// The groups of a service without `curves`: the post-quantum hybrid first. Where the security level leaves few, P-521
+/// is one of them.
+pub(in crate::tls) fn default_curves(level: SecurityLevel) -> Vec<&'static dyn SupportedKxGroup> {
+    let p521: &dyn SupportedKxGroup = &P521;
+    let usual = [
         groups::X25519MLKEM768,
         groups::X25519,
         groups::SECP256R1,
         groups::SECP384R1,
-    ]
+    ];
+    let more = (level > SecurityLevel::Three).then_some(p521);
+    usual.into_iter().chain(more).collect()
 }
 
 /// Reads a list of groups. It may contain the `?`, `*` and `/` of OpenSSL 3.5 (ignore if unknown, send
@@ -95,10 +103,7 @@ pub(in crate::tls) fn group_name(group: NamedGroup) -> &'static str {
 
 /// OpenSSL's name of a group that another library names.
 pub(in crate::tls) fn group_by_name(name: &str) -> &'static str {
-    let known = GROUPS
-        .iter()
-        .map(|(names, _)| *names)
-        .chain([["P-521", "secp521r1"].as_slice()]);
+    let known = GROUPS.iter().map(|(names, _)| *names);
     let mut known = known.filter(|names| names.iter().any(|one| one.eq_ignore_ascii_case(name)));
     known.next().map_or("UNKNOWN", |names| names[0])
 }
@@ -109,16 +114,19 @@ mod tests {
 
     #[test]
     fn curves_go_by_every_alias() {
-        let chosen = curves("?X25519MLKEM768 / *X25519:prime256v1:secp384r1:X448").unwrap();
+        let chosen = curves("?X25519MLKEM768 / *X25519:prime256v1:secp384r1:P-521:X448").unwrap();
         let found: Vec<_> = chosen.usable.iter().map(|g| group_name(g.name())).collect();
-        assert_eq!(found, ["X25519MLKEM768", "X25519", "P-256", "P-384"]);
+        assert_eq!(
+            found,
+            ["X25519MLKEM768", "X25519", "P-256", "P-384", "P-521"]
+        );
         assert_eq!((chosen.notes.len(), chosen.warning), (1, None));
         let chosen = curves("X25519:,P-256").unwrap();
         let told = chosen.warning.unwrap();
         assert!(told.contains("\",P-256\" of curves is no group"), "{told}");
-        assert!(curves("X448:P-521").is_err());
+        assert!(curves("X448:ffdhe2048").is_err());
         assert_eq!(
-            default_curves()[0].name(),
+            default_curves(SecurityLevel::Two)[0].name(),
             NamedGroup::X25519MLKEM768,
             "the hybrid first"
         );

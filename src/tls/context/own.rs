@@ -6,10 +6,10 @@ use aws_lc_rs::digest;
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::{SecurityLevel, TlsOptions};
+use crate::config::TlsOptions;
 use crate::log::Log;
 use crate::tls::keys::PrivateKey;
-use crate::tls::{PassPhrases, Problem, keys, signatures};
+use crate::tls::{PassPhrases, Problem, keys};
 
 pub(super) fn certified_key(
     options: &TlsOptions,
@@ -46,19 +46,4 @@ pub(super) fn public_key_of(der: &[u8]) -> Option<[u8; 32]> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let hash = digest::digest(&digest::SHA256, certificate.public_key().raw);
     hash.as_ref().try_into().ok()
-}
-
-/// What is wrong with our own key at the security level that is asked for.
-pub(super) fn too_small_a_key(options: &TlsOptions, key: Option<&CertifiedKey>) -> Option<Problem> {
-    let level = options.security_level;
-    if level < SecurityLevel::Three {
-        return None;
-    }
-    let (_, certificate) = X509Certificate::from_der(key?.cert.first()?).ok()?;
-    let bits = signatures::smaller_than(level.smallest_rsa(), &certificate)?;
-    let text = format!(
-        "ee key too small: it has {bits} bits, and `securityLevel = {level}` wants RSA of {} bits, or ECDSA",
-        level.smallest_rsa()
-    );
-    Some(Problem::error("cert", text))
 }

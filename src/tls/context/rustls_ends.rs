@@ -17,7 +17,7 @@ use crate::tls::ocsp::Staple;
 use crate::tls::sessions::SharedSessions;
 use crate::tls::tickets::Tickets;
 use crate::tls::verification::Verifier;
-use crate::tls::{CipherOrder, Problem, Resumption, ciphers};
+use crate::tls::{CipherOrder, Problem, Resumption, ciphers, level};
 
 /// TLS 1.3 tickets after each handshake. Each resumes once; a mail program opens its next
 /// connections while this one lives, so one is too few (OpenSSL sends two as well).
@@ -67,14 +67,16 @@ pub(super) fn provider(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Cryp
         "curves",
         options.curves.as_deref(),
         ciphers::curves,
-        ciphers::default_curves(),
+        ciphers::default_curves(options.security_level),
         problems,
     );
-    CryptoProvider {
+    let mut provider = CryptoProvider {
         cipher_suites,
         kx_groups,
         ..rustls::crypto::aws_lc_rs::default_provider()
-    }
+    };
+    level::restrict(options, names, &mut provider, problems);
+    provider
 }
 
 /// Those that are asked for and have suites.

@@ -39,6 +39,16 @@ impl<'a> Wanted<'a> {
         })
     }
 
+    /// What its `securityLevel` leaves, in words; `None`: it is not above the default.
+    pub(crate) fn leaves(&self) -> Option<String> {
+        let level = self.options.security_level;
+        let leaves = level.leaves()?;
+        Some(format!(
+            "securityLevel = {level} leaves {}; {leaves}",
+            level.keys()
+        ))
+    }
+
     /// What is wrong with the files that it names, each by itself; opens them. Keys that take
     /// a pass phrase stay closed. `jail` is the folder of chroot.
     pub(crate) fn look_at_files(&self, jail: Option<&Path>) -> Vec<Problem> {

@@ -85,6 +85,7 @@ fn of_server(rejection: &Rejection) -> Cause {
         | Rejection::Unreadable
         | Rejection::WeakKey(_)
         | Rejection::AuthorityKeySize(_)
+        | Rejection::BelowLevel(_)
         | Rejection::NotInRepository
         | Rejection::PublicKey(_)
         | Rejection::Other(_) => Cause::ServerCertificateRefused,

@@ -11,7 +11,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::bindings::{Ask, Config, Identity, Policy};
-use super::policies::{self, Allowed, Authentication, BadList, Suite, TLS13};
+use super::policies::{self, Allowed, Authentication, BadList, TLS13};
 use super::psk;
 use super::store::{ClientSessions, TicketKeys};
 use super::{Context, Role};
@@ -23,7 +23,7 @@ use crate::tls::psk::PreSharedKeys;
 use crate::tls::sessions::SharedSessions;
 use crate::tls::tickets::{epoch_for, unix_time};
 use crate::tls::verification::Verifier;
-use crate::tls::{Problem, Resumption, Wanted, armour, context};
+use crate::tls::{Problem, Resumption, Wanted, armour, ciphers, context};
 
 /// TLS 1.3 tickets after each handshake, as for rustls.
 const TICKETS: u8 = 2;
@@ -167,7 +167,7 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
         let text = "curves has no effect here: s2n-tls has P-256, P-384 and P-521";
         problems.push(Problem::note("curves", text.into()));
     }
-    if options.signatures != SignatureLists::default() {
+    if options.signatures != SignatureLists::of_level(options.security_level) {
         let text = "SignatureAlgorithms and ClientSignatureAlgorithms cannot be kept to here: s2n-tls, which serves \
                     TLS below 1.2, its ciphers and pre-shared keys, signs in an order of its own; leave them out, \
                     or have a service of its own for old peers";
@@ -180,17 +180,14 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
         None => policies::default_suites(low),
         Some(list) => listed(list, names, problems),
     };
+    let level = options.security_level;
     let named = !suites.is_empty();
-    suites.retain(|code| of_level(options, *code));
+    suites.retain(|code| of_level(level, *code));
     if named && suites.is_empty() && low < TLS13 {
-        let text = format!(
-            "securityLevel = {} leaves none of these: it wants suites with ECDHE and keys of 128 bits",
-            options.security_level
-        );
-        problems.push(Problem::error(names.ciphers(), text));
+        problems.push(none_of_level(level, names.ciphers()));
     }
     if high == TLS13 {
-        let tls13 = policies::tls13(options.ciphersuites.as_deref());
+        let tls13 = tls13(options, problems);
         if tls13.is_empty() {
             let text = "s2n-tls has none of these, so TLS 1.3 is not spoken; it has \
                         TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
@@ -198,13 +195,40 @@ pub(crate) fn allowed(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Allow
         }
         suites.extend(tls13);
     }
-    Allowed { low, high, suites }
+    Allowed {
+        low,
+        high,
+        suites,
+        level,
+    }
 }
 
 /// Whether a suite is good enough for `securityLevel`.
-pub(super) fn of_level(options: &TlsOptions, code: u16) -> bool {
-    options.security_level < SecurityLevel::Three
-        || policies::find(code).is_some_and(Suite::is_of_level_3)
+pub(super) fn of_level(level: SecurityLevel, code: u16) -> bool {
+    policies::find(code).is_some_and(|suite| suite.is_of(level))
+}
+
+/// Those of TLS 1.3 that are asked for and good enough.
+pub(super) fn tls13(options: &TlsOptions, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
+    let level = options.security_level;
+    let mut suites = policies::tls13(options.ciphersuites.as_deref());
+    let named = !suites.is_empty();
+    suites.retain(|code| of_level(level, *code));
+    if named && suites.is_empty() {
+        problems.push(none_of_level(level, "ciphersuites"));
+    }
+    suites
+}
+
+fn none_of_level(level: SecurityLevel, option: &'static str) -> Problem {
+    let (bits, without) = match level > SecurityLevel::Three {
+        true => (256, " and without SHA-1"),
+        false => (128, ""),
+    };
+    let text = format!(
+        "securityLevel = {level} leaves none of these: it wants suites with ECDHE and keys of {bits} bits{without}"
+    );
+    Problem::error(option, text)
 }
 
 pub(super) fn listed(list: &str, names: OptionNames, problems: &mut Vec<Problem>) -> BTreeSet<u16> {
@@ -230,12 +254,7 @@ fn refusal(list: &str, bad: BadList) -> String {
         BadList::Command(command) => {
             format!("invalid command {command} in a cipher list: a list is as HIGH:!aNULL")
         }
-        BadList::Level(3) => {
-            "@SECLEVEL=3 is not read here: set `securityLevel = 3`, and leave it out".into()
-        }
-        BadList::Level(level) => format!(
-            "@SECLEVEL={level} cannot be enforced: leave it out; `securityLevel = 3` is the highest"
-        ),
+        BadList::Level(level) => ciphers::higher_level(level),
         BadList::Nothing => {
             let advice = match policies::advice_for_rc4(list) {
                 Some(advice) => advice.to_owned(),

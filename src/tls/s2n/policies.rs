@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use rustls::CipherSuite;
 
 use super::bindings::Policy;
-use crate::config::TlsVersion;
+use crate::config::{SecurityLevel, TlsVersion};
 use crate::tls::cipher_list;
 use crate::tls::hello::{self, Hello};
 use crate::tls::suites;
 pub(in crate::tls) use table::{Authentication, RC4, SUITES, Suite, TRIPLE_DES};
-use table::{Exchange, GROUPS, HYBRIDS};
+use table::{Exchange, groups, hybrids};
 
 /// s2n's number of a version: 31 is TLS 1.0, 34 is TLS 1.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +77,8 @@ pub(in crate::tls) struct Allowed {
     pub(in crate::tls) low: Version,
     pub(in crate::tls) high: Version,
     pub(in crate::tls) suites: BTreeSet<u16>,
+    /// It leaves some groups and signatures alone.
+    pub(in crate::tls) level: SecurityLevel,
 }
 
 /// What a cipher list selects.
@@ -216,10 +218,11 @@ impl Allowed {
         let spoken = |version: &Version| *version <= highest && offers(hello, *version);
         let version = [TLS13, TLS12, TLS11, TLS10].into_iter().find(spoken);
         let version = version.filter(|version| *version <= offered)?;
+        let (ecc, hybrids) = (groups(self.level), hybrids(self.level));
         let has =
-            |group: &u16| GROUPS.contains(group) || (version == TLS13 && HYBRIDS.contains(group));
-        let groups = hello.groups.as_ref();
-        let has_group = groups.is_none_or(|groups| groups.iter().any(has));
+            |group: &u16| ecc.contains(group) || (version == TLS13 && hybrids.contains(group));
+        let offered = hello.groups.as_ref();
+        let has_group = offered.is_none_or(|groups| groups.iter().any(has));
         let usable = |suite: &&Suite| {
             let exchange = match suite.exchange {
                 Exchange::Ecdhe | Exchange::Any => has_group,
@@ -245,7 +248,7 @@ impl Allowed {
         };
         let suites = SUITES.iter().map(|suite| suite.code);
         let suites = suites.filter(|code| self.suites.contains(code));
-        Policy::new(lowest, &suites.collect::<Vec<_>>(), hybrids)
+        Policy::new(lowest, &suites.collect::<Vec<_>>(), hybrids, self.level)
     }
 
     /// Whether one of the suites that may be spoken has key exchange by RSA.

@@ -42,10 +42,9 @@ pub(super) fn allowed(
         None => policies::default_suites(low),
         Some(list) => load::listed(list, OptionNames::Usual, problems),
     };
-    let old = old
-        .into_iter()
-        .filter(|code| load::of_level(options, *code));
-    let mut tls13 = policies::tls13(options.ciphersuites.as_deref());
+    let level = options.security_level;
+    let old = old.into_iter().filter(|code| load::of_level(level, *code));
+    let mut tls13 = load::tls13(options, problems);
     if !client && options.cert.is_none() {
         tls13.retain(|code| has_sha256(*code));
     }
@@ -53,6 +52,7 @@ pub(super) fn allowed(
         low,
         high,
         suites: old.chain(tls13).collect(),
+        level,
     }
 }
 

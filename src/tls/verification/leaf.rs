@@ -5,7 +5,7 @@ use x509_parser::prelude::{FromDer, ParsedExtension, X509Certificate};
 
 use super::Verifier;
 use crate::tls::rejection::Rejection;
-use crate::tls::signatures;
+use crate::tls::{level, signatures};
 
 /// When a certificate ends, in seconds since 1970; `None`: it cannot be read.
 pub(in crate::tls) fn end(der: &[u8]) -> Option<u64> {
@@ -64,8 +64,11 @@ impl Verifier {
     /// Whether the leaf may be used as the peer uses it.
     pub(super) fn suitable(&self, certificate: &X509Certificate<'_>) -> Result<(), Rejection> {
         purposeful(certificate, self.peer_serves)?;
-        match signatures::smaller_than(self.smallest_key, certificate) {
+        match signatures::smaller_than(self.level.smallest_rsa(), certificate) {
             Some(bits) => Err(Rejection::WeakKey(bits)),
+            None if level::is_weak_kind(self.level, certificate) => {
+                Err(Rejection::BelowLevel("EE certificate key too weak"))
+            }
             None => Ok(()),
         }
     }

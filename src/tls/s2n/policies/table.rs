@@ -2,6 +2,7 @@
 //! for each.
 
 use super::{TLS10, TLS12, TLS13, Version};
+use crate::config::SecurityLevel;
 
 impl Suite {
     /// Whether a version below TLS 1.3 has it.
@@ -9,10 +10,14 @@ impl Suite {
         self.since < TLS13
     }
 
-    /// Whether OpenSSL's third security level has it. DHE is left out: the group has 2048 bits, and a server's may
-    /// have any number.
-    pub(in crate::tls) fn is_of_level_3(&self) -> bool {
-        matches!(self.exchange, Ecdhe | Any) && self.bits >= 128
+    /// Whether OpenSSL has it at this security level. From 3 on DHE is left out: the group has 2048 bits, and a server's
+    /// may have any number; from 4 on SHA-1.
+    pub(in crate::tls) fn is_of(&self, level: SecurityLevel) -> bool {
+        let forward_secret = matches!(self.exchange, Ecdhe | Any);
+        level < SecurityLevel::Three
+            || forward_secret
+                && self.bits >= level.bits()
+                && (level == SecurityLevel::Three || !self.name.ends_with("-SHA"))
     }
 }
 
@@ -175,7 +180,19 @@ pub(in crate::tls) static SUITES: [Suite; 34] = [
     suite(0x0004, "RC4-MD5", 128, Rsa, RsaKey, TLS10),
 ];
 
-/// The groups of its key exchanges.
-pub(super) const GROUPS: [u16; 4] = [23, 29, 24, 25];
+/// The groups of its key exchanges at a security level.
+pub(super) fn groups(level: SecurityLevel) -> &'static [u16] {
+    match level {
+        SecurityLevel::Five => &[25],
+        SecurityLevel::Four => &[24, 25],
+        _ => &[23, 29, 24, 25],
+    }
+}
+
 /// SecP256r1MLKEM768 and X25519MLKEM768, of TLS 1.3 alone.
-pub(super) const HYBRIDS: [u16; 2] = [0x11eb, 0x11ec];
+pub(super) fn hybrids(level: SecurityLevel) -> &'static [u16] {
+    match level {
+        SecurityLevel::Five => &[],
+        _ => &[0x11eb, 0x11ec],
+    }
+}

@@ -63,7 +63,12 @@ fn keys() -> [(Authentication, KeyPair); 2] {
 fn everything() -> Allowed {
     let suites = SUITES.iter().map(|suite| suite.code).collect();
     let (low, high) = (TLS10, TLS13);
-    Allowed { low, high, suites }
+    Allowed {
+        low,
+        high,
+        suites,
+        level: SecurityLevel::default(),
+    }
 }
 
 #[test]
