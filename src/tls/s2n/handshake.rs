@@ -3,14 +3,21 @@
 //! 1.2, and answer what it cannot serve with close_notify. Never in here: output that goes before version
 //! and suite were compared with what the service allows.
 
+mod ending;
+mod judging;
+mod records;
+
 use std::fmt;
 use std::sync::Arc;
 
 use rustls::AlertDescription;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::ServerName;
+
+use ending::Broken;
+use records::{Kinds, whole_records};
 
 use super::bindings::{Connection, Stop};
-use super::chain::{self, Heard};
+use super::chain::Heard;
 use super::halves::{Halves, Traces};
 use super::policies::{self, TLS10, TLS13, Unserved};
 use super::psk::{self, Refusal};
@@ -18,13 +25,12 @@ use super::store::{Peer, deadline};
 use super::stream::Stream;
 use super::{Context, Role};
 use crate::log::Log;
-use crate::tls::failure::{During, Failure, Offence, Sides, garbage};
+use crate::tls::failure::{During, Failure, Offence, garbage};
 use crate::tls::hello::{self, Fault, Hello, MAX_HELLO, Reading};
 use crate::tls::ocsp::Inquiry;
 use crate::tls::psk::PreSharedKeys;
-use crate::tls::record::{HEADER, MAX_CIPHERTEXT};
+use crate::tls::record::HEADER;
 use crate::tls::tickets::unix_time;
-use crate::tls::verification::end;
 use crate::tls::{Introduction, Negotiated, age, alerts, ciphers, notes};
 
 /// A handshake under way.
@@ -263,44 +269,6 @@ impl Handshake {
         }
     }
 
-    /// Ends the handshake that s2n has ended, with the alert that is due. `earlier` is what had come before.
-    fn broken(
-        &self,
-        offence: Offence,
-        earlier: Kinds,
-        connection: &mut Connection,
-        output: &mut Vec<u8>,
-    ) -> Broken {
-        let tls13 = connection.version() == TLS13;
-        let (plain, secret) = match (tls13, self.context.is_client()) {
-            (true, true) => {
-                let keyed = !connection.take_server_secret().is_empty();
-                let keyed = keyed || earlier.has(HANDSHAKE) || self.received.has(DATA);
-                (!keyed, false)
-            }
-            (true, false) => (!self.sent.has(HANDSHAKE), false),
-            (false, _) => {
-                let both = self.sent.and(self.received);
-                let plain = !self.sent.has(CHANGE_CIPHER_SPEC);
-                (plain, both.has(CHANGE_CIPHER_SPEC))
-            }
-        };
-        let alert = offence.own_alert();
-        let mut broken = Broken::by(offence);
-        // Before anything was decrypted, the time of the end tells nothing.
-        if secret || !plain {
-            broken.blinding = connection.blinding();
-        }
-        match alert {
-            Some(alert) if plain => {
-                broken.alert = Some(alert);
-                output.extend(alerts::plain(record_version(connection), alert));
-                broken
-            }
-            _ => broken.sent(connection, output),
-        }
-    }
-
     /// A server's connection, once the hello is whole and the service serves such a client.
     fn admit(&self, input: &[u8], output: &mut Vec<u8>) -> Result<Option<Connection>, Broken> {
         let hello = match hello::read(input) {
@@ -407,139 +375,6 @@ impl Handshake {
         self.shows_key() && !self.context.verifier.judges()
     }
 
-    /// What a server staples up to TLS 1.2, behind its chain, where it is looked at; `None`: it has not come yet.
-    /// s2n tells of it only when the chain was accepted.
-    fn stapled(&self, connection: &Connection, ahead: &[u8]) -> Option<Vec<u8>> {
-        match &self.heard {
-            Some(heard)
-                if self.context.verifier.looks_at_status() && connection.version() < TLS13 =>
-            {
-                heard.stapled(ahead)
-            }
-            _ => Some(Vec::new()),
-        }
-    }
-
-    /// Judges the peer's chain, which has just come, and lets the handshake go on.
-    fn judge(&mut self, connection: &mut Connection, stapled: Vec<u8>) -> Result<(), Broken> {
-        let internal = |error: &str| Broken::by(Offence::Internal(error.into()));
-        if self.needs_key() {
-            return Err(Broken::by(Offence::KeyIgnored).with(AlertDescription::HandshakeFailure));
-        }
-        let verifier = &self.context.verifier;
-        let client_chain = |connection: &mut Connection| {
-            let list = connection.client_chain();
-            list.and_then(|list| chain::list(&list))
-        };
-        if !verifier.judges() {
-            if self.heard.is_none() && self.context.terms.introduces {
-                let chain = client_chain(connection);
-                self.introduce(chain.and_then(|chain| chain.into_iter().next()));
-            }
-            let verifier = &self.context.verifier;
-            verifier.note_that_nothing_is_verified();
-            return connection.accept_chain().map_err(internal);
-        }
-        let chain = match &self.heard {
-            Some(heard) if connection.version() == TLS13 => {
-                let secret = connection.take_server_secret();
-                connection
-                    .suite()
-                    .and_then(|suite| heard.encrypted_chain(&secret, suite))
-            }
-            Some(heard) => heard.chain().map(|chain| (chain, stapled)),
-            None => client_chain(connection).map(|chain| (chain, Vec::new())),
-        };
-        let (chain, stapled) = chain.ok_or_else(|| internal("a chain that cannot be read"))?;
-        let chain: Vec<_> = chain.into_iter().map(CertificateDer::from).collect();
-        let Some((leaf, above)) = chain.split_first() else {
-            return Err(internal("an empty chain"));
-        };
-        let name = self.name.as_ref();
-        match verifier.verify(leaf, above, name, &stapled, UnixTime::now()) {
-            Ok(()) => {
-                self.inquiry = notes::inquiry();
-                self.ends = end(leaf);
-                self.certified = true;
-                self.introduce(Some(leaf.to_vec()));
-                connection.accept_chain().map_err(internal)
-            }
-            Err(rustls::Error::InvalidCertificate(_)) if verifier.redirects() => {
-                connection.accept_chain().map_err(internal)
-            }
-            Err(rustls::Error::InvalidCertificate(why)) => {
-                let alert = AlertDescription::from(why.clone());
-                let offence = notes::verdict();
-                let offence = offence.unwrap_or_else(|| Offence::UnusableKey(why.to_string()));
-                Err(Broken::by(offence).with(alert))
-            }
-            Err(error) => Err(internal(&error.to_string())),
-        }
-    }
-
-    /// Notes whose certificate was taken, where that is passed on.
-    fn introduce(&mut self, certificate: Option<Vec<u8>>) {
-        let introduces = self.context.terms.introduces && !self.context.is_client();
-        self.introduction = certificate.filter(|_| introduces).map(|certificate| {
-            Box::new(Introduction {
-                certificate: Some(certificate),
-                ..Introduction::default()
-            })
-        });
-    }
-
-    /// The client does not prove that it knows a key; `None`: it is not about one of ours, but a ticket. s2n
-    /// would keep the client waiting, as after a record that cannot be decrypted; but this comparison takes the
-    /// same time for any proof, and the client may learn what is wrong (RFC 8446, section 6.2).
-    fn wrong_key(&self, connection: &Connection, output: &mut Vec<u8>) -> Option<Broken> {
-        let Role::Server {
-            psk: Some(keys), ..
-        } = &self.context.role
-        else {
-            return None;
-        };
-        let key = keys.find(&connection.identity()?)?;
-        let alert = AlertDescription::DecryptError;
-        output.extend(alerts::plain(3, alert));
-        Some(Broken::by(Offence::WrongKey(key.name())).with(alert))
-    }
-
-    /// What stopped s2n, with what the two sides have.
-    fn explained(&self, stop: Stop, input: &[u8]) -> Offence {
-        let offence = Offence::in_input(stop);
-        match (&offence, &self.context.role) {
-            (Offence::AlertReceived(alert), _) if self.shows_key() => Offence::KeyRefused(*alert),
-            (Offence::AlertReceived(alert), Role::Client { .. })
-                if matches!(
-                    alert,
-                    AlertDescription::HandshakeFailure | AlertDescription::ProtocolVersion
-                ) =>
-            {
-                let ours = self.context.allowed.listed();
-                let sides = age::refused(*alert, &ours, false, self.context.terms);
-                Offence::HelloRefused(*alert, sides)
-            }
-            (Offence::NoSharedCipher(None), Role::Server { .. }) => match hello::read(input) {
-                Reading::Hello(hello) => {
-                    Offence::NoSharedCipher(Some(self.no_shared_suite(&hello)))
-                }
-                _ => offence,
-            },
-            _ => offence,
-        }
-    }
-
-    /// Why nothing that a client offers is served.
-    fn no_shared_suite(&self, hello: &Hello) -> Sides {
-        let Context { allowed, terms, .. } = &*self.context;
-        let ours = age::Ours {
-            named: &allowed.named(),
-            names: terms.names,
-            modern: false,
-        };
-        age::suites(hello, ours)
-    }
-
     /// Keeps what a half-closed connection needs later.
     fn trace(&mut self, input: &[u8], output: &[u8]) {
         self.received = self.received.and(Kinds::of(input));
@@ -612,102 +447,5 @@ impl Handshake {
             .then(|| (Arc::clone(&self.context), peer));
         let stream = Stream::new(connection, suite.code, negotiated, halves, keeps);
         Ok(stream.introduced(self.introduction).asking(self.inquiry))
-    }
-}
-
-/// Why a handshake ended.
-struct Broken {
-    offence: Offence,
-    /// To be sent, or sent already.
-    alert: Option<AlertDescription>,
-    blinding: Option<std::time::Duration>,
-}
-
-impl Broken {
-    fn by(offence: Offence) -> Self {
-        Self {
-            offence,
-            alert: None,
-            blinding: None,
-        }
-    }
-
-    fn with(self, alert: AlertDescription) -> Self {
-        Self {
-            alert: Some(alert),
-            ..self
-        }
-    }
-
-    /// Appends the alert. TLS 1.3 has keys by now, which s2n uses for a close_notify alone.
-    fn sent(self, connection: &mut Connection, output: &mut Vec<u8>) -> Self {
-        match self.alert {
-            Some(_) if connection.version() == TLS13 && connection.suite().is_some() => {
-                connection.close_notify(output);
-            }
-            Some(alert) => {
-                output.extend(alerts::plain(record_version(connection), alert));
-            }
-            None => {}
-        }
-        self
-    }
-}
-
-/// The minor version of records.
-fn record_version(connection: &Connection) -> u8 {
-    connection.version().wire().0.clamp(0x0301, 0x0303) as u8
-}
-
-/// Content types of records.
-const CHANGE_CIPHER_SPEC: u8 = 20;
-const HANDSHAKE: u8 = 22;
-const DATA: u8 = 23;
-
-/// The content types of whole records, as a set.
-#[derive(Clone, Copy, Default)]
-struct Kinds(u32);
-
-impl Kinds {
-    fn of(mut records: &[u8]) -> Self {
-        let mut kinds = 0;
-        while let [kind @ 20..=23, _, _, high, low, rest @ ..] = records {
-            kinds |= 1 << kind;
-            let length = usize::from(u16::from_be_bytes([*high, *low]));
-            records = rest.get(length..).unwrap_or_default();
-        }
-        Self(kinds)
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    fn has(self, kind: u8) -> bool {
-        self.0 & (1 << kind) != 0
-    }
-}
-
-/// How much of the front of `input` is whole records, in bytes: s2n never holds a part of one. What
-/// cannot be a record is handed on, for s2n to refuse it.
-fn whole_records(input: &[u8]) -> usize {
-    let mut length = 0;
-    loop {
-        let rest = &input[length..];
-        let record = match *rest {
-            // The form of SSLv2: only the first hello can have it.
-            [high @ 0x80..=0xff, low, ..] if length == 0 => {
-                2 + usize::from(u16::from_be_bytes([high & 0x7f, low]))
-            }
-            [_, _, _, high, low, ..] => HEADER + usize::from(u16::from_be_bytes([high, low])),
-            _ => return length,
-        };
-        if record > HEADER + MAX_CIPHERTEXT {
-            return input.len();
-        }
-        if record > rest.len() {
-            return length;
-        }
-        length += record;
     }
 }
