@@ -1,7 +1,9 @@
 //! `alpn`: what is offered to servers, and chosen of what clients offer (RFC 7301).
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -9,8 +11,10 @@ use std::sync::mpsc::channel;
 use rustls::{AlertDescription, ClientConfig, Error};
 
 use crate::require;
+use crate::support::certs::{Kind, Wish};
+use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
-use crate::support::{Certs, Plan, tls};
+use crate::support::{Certs, Plan, old_tls, tls};
 
 /// The client's TLS, which offers these.
 fn offering(certs: &Certs, names: &[&str]) -> Arc<ClientConfig> {
@@ -106,7 +110,7 @@ fn a_server_chooses_by_its_own_order_and_refuses_a_client_that_has_none_of_it() 
 }
 
 #[test]
-fn a_client_offers_its_list_and_old_tls_refuses_to_have_one() {
+fn a_client_offers_its_list_and_refuses_a_server_that_has_none_of_it() {
     require!(adit);
     let certs = Certs::new();
     let mut config = Arc::unwrap_or_clone(tls::server_config(&certs.server(), tls::BOTH, None));
@@ -133,14 +137,91 @@ fn a_client_offers_its_list_and_old_tls_refuses_to_have_one() {
         "tlsv1 alert no application protocol: the two sides do not agree; the peer takes none of the protocols that \
          were offered: see alpn",
     );
-    let old = format!(
-        "accept = 127.0.0.1:0\nsslVersionMin = TLSv1\nalpn = h2\n{}",
-        server.line()
+}
+
+/// Both ways, down to TLS 1.0, and with pre-shared keys: s2n-tls itself would go on where nothing is shared.
+#[test]
+fn old_tls_and_pre_shared_keys_agree_on_one_too() {
+    require!(adit);
+    require!(program "openssl");
+    const RSA: [&str; 4] = ["-tls1_2", "-cipher", "AES128-SHA", "-alpn"];
+    let certs = Certs::new();
+    let wish = Wish {
+        kind: Kind::Rsa,
+        ..Wish::default()
+    };
+    let pair = certs.self_signed("rsa", wish);
+    let upstream = Server::greeting("hello\n");
+    let (_server, address) = s_server(&pair, &[&RSA[..], &["http/1.1,h2", "-rev"]].concat());
+    let plan = Plan::new();
+    let secrets = plan.folder().join("secrets");
+    fs::write(&secrets, "office:00112233445566778899aabbccddeeff\n").expect("writing");
+    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).expect("chmod");
+    let old = "sslVersionMin = TLSv1\n";
+    let client = format!("client = yes\nconnect = {address}\n{old}");
+    let adit = plan
+        .service(
+            "old",
+            format!("{}{}{old}alpn = imap, h2\n", upstream.line(), pair.lines()),
+        )
+        .service(
+            "keys",
+            format!(
+                "{}PSKsecrets = {}\nalpn = imap, h2\n",
+                upstream.line(),
+                secrets.display()
+            ),
+        )
+        .service("to-old", format!("{client}alpn = h2:http/1.1\n"))
+        .service("to-other", format!("{client}alpn = imap\n"))
+        .start();
+    let at = adit.address("old");
+    let psk = [
+        "-tls1_3",
+        "-psk",
+        "00112233445566778899aabbccddeeff",
+        "-psk_identity",
+        "office",
+        "-alpn",
+    ];
+    for (address, arguments, offers, chosen) in [
+        (at, &RSA[..], "x,h2,imap", Some("imap")),
+        (at, &["-tls1_3", "-alpn"], "h2", Some("h2")),
+        (at, &RSA[..3], "", None),
+        (adit.address("keys"), &psk, "h2", Some("h2")),
+    ] {
+        let offers = Some(offers).filter(|offers| !offers.is_empty());
+        let arguments = arguments.iter().copied().chain(offers).chain(["-ign_eof"]);
+        let said = s_client(address, &arguments.collect::<Vec<_>>(), "");
+        let agreed = said
+            .lines()
+            .find_map(|line| line.strip_prefix("ALPN protocol: "));
+        assert!(
+            agreed == chosen && said.contains("hello\n"),
+            "{offers:?}: {said}"
+        );
+    }
+    for (address, arguments) in [(at, &RSA[..]), (adit.address("keys"), &psk)] {
+        let said = s_client(address, &[arguments, &["smtp,x"]].concat(), "");
+        assert!(said.contains("SSL alert number 120"), "{said}");
+    }
+    adit.wait_for_log_times(
+        "SSL_accept: no application protocol (the client offers smtp, x)",
+        2,
     );
-    let outcome = Plan::new()
-        .service("old", old + &certs.server().lines())
-        .run();
-    outcome
-        .exits(1)
-        .says(&["alpn", "adit has no ALPN: leave `alpn` out"]);
+    // That server has one client at a time.
+    let _refused = adit.connect("to-other");
+    adit.wait_for_log("tlsv1 alert no application protocol");
+    let mut client = adit.connect("to-old");
+    client.write_all(b"abc\n").expect("sending");
+    peers::says_and_hears_nothing_but(&mut client, "cba\n");
+    adit.wait_for_log("ALPN: http/1.1");
+    require!(
+        old_tls::available(),
+        "tlslite-ng is not installed; tests/run does it"
+    );
+    old_tls::client(at, &["--alpn", "x,imap"]);
+    adit.wait_for_log("ALPN: imap");
+    let refused = old_tls::refused(at, &["--alpn", "x"]);
+    assert!(refused.contains("description=120"), "{refused}");
 }

@@ -111,11 +111,11 @@ impl Stream {
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {
             Stream::Rustls(stream) => stream.alpn(),
-            Stream::S2n(_) => None,
+            Stream::S2n(stream) => stream.alpn(),
         }
     }
 
-    /// What the client showed of itself, for a service that passes it on; with s2n-tls, its certificate.
+    /// What the client showed of itself, for a service that passes it on; with s2n-tls, its certificate and protocol.
     pub(crate) fn introduction(&self) -> Option<&Introduction> {
         match self {
             Stream::Rustls(stream) => stream.introduction(),

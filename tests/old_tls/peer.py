@@ -107,6 +107,7 @@ def open_client(options, session):
         settings=settings(options),
         session=session,
         serverName=options.name or None,
+        alpn=options.alpn and [bytearray(name, "ascii") for name in options.alpn.split(",")],
     )
     told(connection)
     return connection
@@ -242,6 +243,7 @@ def main():
     role.add_argument("host")
     role.add_argument("port", type=int)
     role.add_argument("--name")
+    role.add_argument("--alpn")
     role.add_argument("--again", action="store_true")
     role.add_argument("--shut", action="store_true")
     role.add_argument("--renegotiate", action="store_true")
@@ -251,6 +253,7 @@ def main():
     role.add_argument("host")
     role.add_argument("port", type=int)
     role.add_argument("--name")
+    role.add_argument("--alpn")
     role.add_argument("--again", action="store_true")
     role.add_argument("--starttls", choices=["smtp", "pop3", "imap"])
     role.add_argument("--enough", type=float)

@@ -29,8 +29,7 @@ const ROWS: &[(&str, &str)] = &[
     (
         "pgsql",
         "Both modes. In client mode psql and other programs work with their default settings: they are told that there is no encryption, and a login that is bound to TLS (SCRAM-SHA-256-PLUS) is taken out of \
-         what the server offers; `sslmode=require` and `channel_binding=require` cannot work in the program then. In server mode a client may also begin with TLS (`sslnegotiation=direct`; where old TLS \
-         is served, without ALPN), and a cancellation is carried in plain, as libpq sends it up to version 16: it has the number of a query and a secret, and nothing else of a client without TLS reaches the server.",
+         what the server offers; `sslmode=require` and `channel_binding=require` cannot work in the program then. In server mode a client may also begin with TLS (`sslnegotiation=direct`), and a cancellation is carried in plain, as libpq sends it up to version 16: it has the number of a query and a secret, and nothing else of a client without TLS reaches the server.",
     ),
     (
         "mysql",

@@ -328,6 +328,10 @@ impl Handshake {
             return Err(Broken::by(Offence::InappropriateFallback)
                 .with(AlertDescription::InappropriateFallback));
         }
+        if let Some(offered) = self.shares_no_protocol(hello) {
+            return Err(Broken::by(Offence::NoSharedProtocol(offered))
+                .with(AlertDescription::NoApplicationProtocol));
+        }
         let make = || {
             let config = self.context.configs.current()?;
             let mut connection = Connection::new(&config, false, allowed.high)?;
@@ -339,7 +343,20 @@ impl Handshake {
         make().map_err(|error: &str| Broken::by(Offence::Internal(error.into())))
     }
 
-    /// Whether version and suite, once agreed on, are what the service allows.
+    /// What a client offers of ALPN, where that is nothing of ours: s2n would go on without (RFC 7301, section 3.2).
+    fn shares_no_protocol(&self, hello: &Hello) -> Option<String> {
+        let ours = &self.context.configs.protocols;
+        // The hello's are escaped.
+        let ours: Vec<_> = ours
+            .iter()
+            .map(|name| name.as_bytes().escape_ascii().to_string())
+            .collect();
+        let shared = || hello.protocols.iter().any(|name| ours.contains(name));
+        let refused = !ours.is_empty() && !hello.protocols.is_empty() && !shared();
+        refused.then(|| hello.protocols.join(", "))
+    }
+
+    /// Whether version, suite and protocol, once agreed on, are what the service allows.
     fn check(&self, connection: &Connection) -> Result<(), Broken> {
         let allowed = &self.context.allowed;
         let Some(suite) = connection.suite() else {
@@ -360,6 +377,15 @@ impl Handshake {
             let sides = age::chosen_suite(suite, &ours, self.context.terms.names);
             return Err(Broken::by(Offence::NoSharedCipher(Some(sides)))
                 .with(AlertDescription::HandshakeFailure));
+        }
+        let mut protocols = self.context.configs.protocols.iter();
+        if let Some(chosen) = connection.protocol()
+            && !protocols.any(|ours| ours.as_bytes() == chosen)
+        {
+            // As rustls has it.
+            let what = "SelectedUnofferedApplicationProtocol".to_owned();
+            let alert = AlertDescription::IllegalParameter;
+            return Err(Broken::by(Offence::Misbehaved(what)).with(alert));
         }
         Ok(())
     }
@@ -419,6 +445,13 @@ impl Handshake {
                 && !self.certified
                 && connection.identity().is_none(),
         };
+        if let Some(protocol) = connection.protocol()
+            && self.context.terms.introduces
+            && !self.context.is_client()
+        {
+            let shown = self.introduction.get_or_insert_default();
+            shown.alpn = Some(protocol.to_vec());
+        }
         drop(connection.take_server_secret());
         if let Role::Client { sessions, .. } = &self.context.role
             && version < TLS13

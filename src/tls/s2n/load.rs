@@ -64,12 +64,6 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         identity,
     } = parts;
     let names = terms.names;
-    if options.alpn_is_asked {
-        let text = "with TLS below 1.2, with PSKsecrets, and with the suites asked for, adit has no ALPN: leave `alpn` \
-             out, or give those clients a service of their own"
-            .to_owned();
-        return Err(Problem::error("alpn", text));
-    }
     super::start().map_err(|error| Problem::error(names.version_min(), error.to_string()))?;
     let authentication = match &key {
         Some((key, _)) => Some(kind_of(key).ok_or_else(|| {
@@ -121,6 +115,7 @@ pub(crate) fn load(parts: Parts<'_>) -> Result<Arc<Context>, Problem> {
         tickets: resumes && !options.no_ticket,
         judges: verifier.judges(),
         asks_for_status: verifier.looks_at_status(),
+        protocols: options.alpn.clone(),
         store: (!client && resumes).then(|| {
             let words = resumption.old.sessions.clone();
             let store = SharedSessions::of_s2n(words, identity.own);
@@ -303,6 +298,8 @@ pub(super) struct Configs {
     judges: bool,
     /// What the server staples matters.
     asks_for_status: bool,
+    /// Of ALPN.
+    pub(super) protocols: Vec<String>,
     store: Option<Arc<SharedSessions>>,
     /// A server's.
     keys: Option<TicketKeys>,
@@ -382,6 +379,7 @@ impl Configs {
             config.set_identity(own)?;
         }
         config.ask_for_certificate(self.ask)?;
+        config.set_protocols(&self.protocols)?;
         let Some(keys) = &self.keys else {
             if self.tickets {
                 config.keep_tickets()?;

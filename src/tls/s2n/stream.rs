@@ -1,6 +1,7 @@
 //! An established connection. s2n gets whole records only, so between two calls it holds nothing, and its
 //! buffers can go. Never in here: a copy of payload that outlives a call.
 
+mod aside;
 #[cfg(test)]
 mod testing;
 
@@ -127,31 +128,6 @@ impl Stream {
         self.reader.is_some()
     }
 
-    /// With what the client showed.
-    pub(super) fn introduced(mut self, introduction: Option<Box<Introduction>>) -> Self {
-        self.introduction = introduction;
-        self
-    }
-
-    /// The same, which may not be used before this has an answer.
-    pub(super) fn asking(mut self, inquiry: Option<Box<Inquiry>>) -> Self {
-        self.inquiry = inquiry;
-        self
-    }
-
-    /// Takes what has to be asked before it may be used.
-    pub(crate) fn inquiry(&mut self) -> Option<Box<Inquiry>> {
-        self.inquiry.take()
-    }
-
-    /// The certificate that the client showed counts no more (`redirect`).
-    pub(crate) fn redirect(&mut self) {
-        self.negotiated.redirected = true;
-        if let Some(introduction) = &mut self.introduction {
-            introduction.certificate = None;
-        }
-    }
-
     /// Appends a fatal alert; the stream encrypts nothing afterwards. s2n has none but close_notify: that goes in its
     /// place where the connection cannot go on without s2n, as in TLS 1.3.
     pub(crate) fn refuse(&mut self, alert: AlertDescription, output: &mut Vec<u8>) {
@@ -162,15 +138,6 @@ impl Stream {
         } else {
             self.close_notify(output);
         }
-    }
-
-    /// What the client showed.
-    pub(crate) fn introduction(&self) -> Option<&Introduction> {
-        self.introduction.as_deref()
-    }
-
-    pub(crate) fn negotiated(&self) -> Negotiated {
-        self.negotiated.clone()
     }
 
     /// See the face's `Stream::last_flight_can_wait`.

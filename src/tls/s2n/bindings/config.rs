@@ -159,6 +159,24 @@ impl Config {
         done(unsafe { sys::s2n_config_add_cert_chain_and_key_to_store(raw, identity.0.as_ptr()) })
     }
 
+    /// The protocols of ALPN, the preferred one first: a client offers them, a server chooses of them.
+    ///
+    /// # Errors
+    /// s2n's name of the error: one of them is empty, or too long.
+    pub(in crate::tls::s2n) fn set_protocols(
+        &mut self,
+        names: &[String],
+    ) -> Result<(), &'static str> {
+        for name in names {
+            let length = u8::try_from(name.len()).map_err(|_| "too long")?;
+            // SAFETY: the name is as long as is said; s2n copies it.
+            done(unsafe {
+                sys::s2n_config_append_protocol_preference(self.raw(), name.as_ptr(), length)
+            })?;
+        }
+        Ok(())
+    }
+
     /// For suites with DHE; PEM.
     ///
     /// # Errors

@@ -376,6 +376,16 @@ impl Connection {
         Some(u16::from_be_bytes([high, low]))
     }
 
+    /// The protocol agreed on by ALPN; `None`: none, or none yet.
+    pub(in crate::tls::s2n) fn protocol(&self) -> Option<&[u8]> {
+        // SAFETY: the connection is valid; s2n answers with a string in it that ends in a zero, which only `negotiate`
+        // changes.
+        unsafe {
+            let name = sys::s2n_get_application_protocol(self.raw.as_ptr());
+            (!name.is_null()).then(|| CStr::from_ptr(name).to_bytes())
+        }
+    }
+
     /// s2n's name of the key exchange's group; `None` without one.
     pub(in crate::tls::s2n) fn group(&self) -> Option<&'static str> {
         let mut name: *const c_char = ptr::null();
