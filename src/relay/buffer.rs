@@ -7,8 +7,12 @@ use std::ops::Range;
 use crate::protocol::Action;
 use crate::sys::zeros::Zeros;
 
-/// The most that one read takes, in bytes.
+/// The most that one read takes, in bytes, until it is seen that what is read goes on at once.
 pub(crate) const READ: usize = 64 * 1024;
+
+/// The most that one read takes then, in bytes. A half of the reads and writes, and of TCP's acknowledgements, spares
+/// a sixth of what the kernel does for each byte; four times as much spares no more, and holds other sessions up.
+pub(crate) const BULK: usize = 2 * READ;
 
 /// Room for a whole TLS record and its header: 2^14 + 2048 + 5 (RFC 5246, 6.2.3), rounded up.
 pub(crate) const SMALL: usize = 18 * 1024 + 512;
@@ -16,7 +20,7 @@ pub(crate) const SMALL: usize = 18 * 1024 + 512;
 /// Room for what is a little more than a record: a handshake in several of them, the client's hello first.
 pub(crate) const MIDDLE: usize = 2 * SMALL;
 
-/// Room for everything that one read can turn into: with the smallest of records, TLS to TLS,
+/// Room for everything that one read of [`READ`] can turn into: with the smallest of records, TLS to TLS,
 /// 23 bytes can become 30. Half as much again is enough.
 pub(crate) const LARGE: usize = READ + READ / 2;
 
@@ -209,9 +213,9 @@ impl Buffer {
 /// from one step to the next.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Read into, and decrypted in place. [`READ`] bytes behind room for an incomplete record.
+    /// Read into, and decrypted in place. [`BULK`] bytes behind room for an incomplete record.
     pub read: Zeros,
-    /// Encrypted into.
+    /// Encrypted into. What does not fit goes by a second write, which only the smallest of records bring about.
     pub write: Zeros,
     /// Where the payload lies in `read`.
     pub ranges: Vec<Range<usize>>,
@@ -227,8 +231,8 @@ impl Scratch {
     /// Allocates it.
     pub(crate) fn new() -> Self {
         Self {
-            read: Zeros::new(const { NonZeroUsize::new(SMALL + READ).unwrap() }),
-            write: Zeros::new(const { NonZeroUsize::new(LARGE).unwrap() }),
+            read: Zeros::new(const { NonZeroUsize::new(SMALL + BULK).unwrap() }),
+            write: Zeros::new(const { NonZeroUsize::new(BULK + READ / 2).unwrap() }),
             ranges: Vec::new(),
             tls: Vec::new(),
             kept: Vec::new(),

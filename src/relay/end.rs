@@ -12,6 +12,7 @@ use nix::sys::socket::{
 };
 
 use super::buffer::{Buffer, Pool, SMALL};
+use super::hearing::Fill;
 use super::outbound::local_address;
 use super::poller::Readiness;
 use crate::sys::sockopt::QuickAck;
@@ -73,8 +74,8 @@ pub(crate) struct End {
     pub input: Buffer,
     /// `input` may hold a whole record, left over from a handshake or a dialogue.
     pub unread: bool,
-    /// The last read took all it had room for: more is coming at once.
-    pub bulk: bool,
+    /// How the last read went.
+    pub fill: Fill,
     /// Payload that came in before the other end could take it.
     pub plain: Buffer,
     /// Bytes that the full socket did not take.
@@ -109,7 +110,7 @@ impl End {
             tls: None,
             input: Buffer::default(),
             unread: false,
-            bulk: false,
+            fill: Fill::Short,
             plain: Buffer::default(),
             output: Buffer::default(),
             held: false,

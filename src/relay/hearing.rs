@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use nix::errno::Errno;
 
-use super::buffer::{Pool, READ, SMALL};
+use super::buffer::{BULK, Pool, READ, SMALL};
 use super::end::{End, Reading, Received, Writing};
 use super::trouble::Trouble;
 use crate::info;
@@ -22,6 +22,27 @@ pub(super) struct Ears<'a> {
     pub(super) answers: &'a mut Vec<u8>,
     pub(super) pool: &'a mut Pool,
     pub(super) log: &'a Log,
+}
+
+/// How a read went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    /// It took all that there was.
+    Short,
+    /// It took all it had room for: more is coming at once.
+    Full,
+    /// So it did, and all of it has gone on: the next may take twice as much. Where the other end is slower, reads stay
+    /// short, and so does what a session keeps of them.
+    Flowing,
+}
+
+impl Fill {
+    fn of(full: bool) -> Self {
+        match full {
+            true => Fill::Full,
+            false => Fill::Short,
+        }
+    }
 }
 
 /// The result of hearing once.
@@ -54,9 +75,24 @@ impl End {
         }
         // An incomplete record is met in one of two ways: on a stream that comes in piece by piece it
         // is completed where it lies; on one that fills every read it is put in front of the next.
-        match self.input.is_empty() || self.bulk {
+        match self.input.is_empty() || self.fill != Fill::Short {
             true => self.hear_through_scratch(ears, pass),
             false => self.hear_in_place(ears, pass),
+        }
+    }
+
+    /// How much the next read may take, in bytes.
+    fn most(&self) -> usize {
+        match self.fill {
+            Fill::Flowing => BULK,
+            Fill::Full | Fill::Short => READ,
+        }
+    }
+
+    /// All that the last read gave has gone on.
+    pub(super) fn went_on(&mut self) {
+        if self.fill == Fill::Full {
+            self.fill = Fill::Flowing;
         }
     }
 
@@ -65,9 +101,11 @@ impl End {
         ears: Ears<'_>,
         pass: impl FnOnce(&mut End, &[u8], &[Range<usize>], &mut Pool) -> Result<(), Trouble>,
     ) -> Result<Heard, Trouble> {
-        let received = self.receive(&mut ears.read[..READ]);
+        let most = self.most();
+        let received = self.receive(&mut ears.read[..most]);
         match received.map_err(Trouble::Read)? {
             Received::Bytes(count) => {
+                self.fill = Fill::of(count == most);
                 let range = 0..count;
                 let words = &ears.read[..count];
                 pass(self, words, std::slice::from_ref(&range), ears.pool)?;
@@ -117,14 +155,14 @@ impl End {
         } = ears;
         let had = self.input.len();
         self.goes_on = had > 0;
-        let whole = (had + READ).min(read.len());
+        let whole = (had + self.most()).min(read.len());
         let received = self.receive(&mut read[had..whole]);
         let count = match received.map_err(Trouble::Read)? {
             Received::Bytes(count) => count,
             Received::Nothing => return Ok(Heard::Nothing),
             Received::Eof => return Ok(self.truncated(log)),
         };
-        self.bulk = had + count == whole;
+        self.fill = Fill::of(had + count == whole);
         read[..had].copy_from_slice(self.input.bytes());
         self.input.clear(pool);
         let work = &mut read[..had + count];
@@ -154,7 +192,7 @@ impl End {
         let result = match received {
             Ok(Received::Bytes(count)) => {
                 input.grown(count);
-                self.bulk = count == space;
+                self.fill = Fill::of(count == space);
                 let decrypted = self.decrypt(input.bytes_mut(), ranges, answers, pool, log, pass);
                 decrypted.map(|consumed| {
                     input.consume(consumed, pool);
@@ -257,5 +295,63 @@ impl End {
             }
         }
         self.queue(&write[..filled], pool).map_err(Trouble::Write)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    use super::super::buffer::Scratch;
+    use super::super::poller::Readiness;
+    use super::*;
+    use crate::log::Id;
+
+    #[test]
+    fn a_read_is_long_only_behind_a_full_one_that_went_on() {
+        let (mut peer, socket) = UnixStream::pair().unwrap();
+        setsockopt(&peer, sockopt::SndBuf, &(1 << 20)).unwrap();
+        let mut end = End::new(socket.into(), false, false);
+        let (mut scratch, mut pool) = (Scratch::new(), Pool::default());
+        let log = Log {
+            level: 0,
+            id: Id::Main,
+            from: None,
+        };
+        peer.write_all(&[7; 2 * BULK]).unwrap();
+        for (read, goes_on) in [
+            (READ, true),
+            (BULK, false),
+            (READ, true),
+            (BULK, true),
+            (BULK, true),
+        ] {
+            end.note(Readiness {
+                readable: true,
+                ..Readiness::default()
+            });
+            let ears = Ears {
+                read: &mut scratch.read,
+                ranges: &mut scratch.ranges,
+                answers: &mut scratch.tls,
+                pool: &mut pool,
+                log: &log,
+            };
+            let mut heard = 0;
+            end.hear(ears, |_, words, _, _| {
+                heard = words.len();
+                Ok(())
+            })
+            .unwrap();
+            if goes_on {
+                end.went_on();
+            }
+            assert_eq!(heard, read);
+            peer.write_all(&vec![7; read]).unwrap();
+        }
+        assert_eq!(end.fill, Fill::Flowing);
     }
 }

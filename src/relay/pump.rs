@@ -14,7 +14,7 @@ use super::end::{End, Reading, Writing};
 use super::ends::Pair;
 use super::failing;
 use super::first_words::FirstWords;
-use super::hearing::{Ears, Heard};
+use super::hearing::{Ears, Fill, Heard};
 use super::record::{Fault, How};
 use super::resources::Resources;
 use super::step::{Common, Context, Ending, Next, broken};
@@ -24,7 +24,7 @@ use crate::log::Log;
 use crate::protocol::Side;
 use crate::{debug, error, info};
 
-/// Reads in each direction before other sessions have their turn.
+/// Reads in each direction before other sessions have their turn; a long one counts twice.
 const READS: usize = 4;
 
 /// How long a server's tickets wait in a buffer of the pool for the first payload, or the end, to go with; then in one
@@ -255,7 +255,8 @@ fn carry(
 
 impl Flow<'_> {
     fn run(&mut self) -> Result<Carried, Trouble> {
-        for _ in 0..READS {
+        let mut left = READS;
+        while left > 0 {
             self.flush()?;
             if self.to.unsent() > 0 || self.to.writing != Writing::Open {
                 return Ok(Carried::All);
@@ -271,6 +272,7 @@ impl Flow<'_> {
             } else {
                 self.carry_words()?;
             }
+            left = left.saturating_sub(1 + usize::from(self.from.fill == Fill::Flowing));
         }
         // The turn is over; what is left to do needs another one, as no event will announce it.
         self.flush()?;
@@ -358,6 +360,9 @@ impl Flow<'_> {
         });
         self.released += released as u64;
         self.moved |= moved;
+        if self.to.unsent() == 0 {
+            self.from.went_on();
+        }
         if carried > 0 {
             self.account(carried);
         }
