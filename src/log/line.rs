@@ -14,6 +14,8 @@ use crate::config::LogFormat;
 /// The longest text of a line, in bytes; the rest is cut. With its prefix a line stays below PIPE_BUF
 /// (4096), so that lines of several processes never mix in a pipe.
 const MAX_TEXT: usize = 3900;
+/// More than nearly every line has, in bytes.
+const USUAL: usize = 192;
 
 /// Formats records; level and id are in the record's tag, see [`tag`].
 pub(super) struct LineFormat<D: Decorator> {
@@ -36,16 +38,15 @@ impl<D: Decorator> Drain for LineFormat<D> {
                 writeln!(decorator, "{}", json::object(record, values))?;
                 return decorator.flush();
             }
-            decorator.start_timestamp()?;
-            decorator.write_all(&Moment::now().text())?;
-            decorator.write_all(b" ")?;
-            decorator.start_level()?;
-            decorator.write_all(record.tag().as_bytes())?;
-            decorator.write_all(b": ")?;
-            decorator.start_msg()?;
-            text(decorator, record.msg())?;
-            decorator.start_whitespace()?;
-            writeln!(decorator)?;
+            // The decorator's own buffer would grow with each piece.
+            let mut line = Vec::with_capacity(USUAL);
+            line.extend_from_slice(&Moment::now().text());
+            line.push(b' ');
+            line.extend_from_slice(record.tag().as_bytes());
+            line.extend_from_slice(b": ");
+            text(&mut line, record.msg())?;
+            line.push(b'\n');
+            decorator.write_all(&line)?;
             decorator.flush()
         })
     }

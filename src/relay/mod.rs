@@ -40,7 +40,7 @@ mod visiting;
 mod words;
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -120,10 +120,39 @@ pub(crate) struct Address(pub Option<SocketAddr>);
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
+            Some(SocketAddr::V4(address)) => {
+                let (text, length) = dotted(address);
+                f.write_str(std::str::from_utf8(&text[..length]).unwrap_or_default())
+            }
             Some(address) => write!(f, "{}:{}", address.ip(), address.port()),
             None => f.write_str("unnamed socket"),
         }
     }
+}
+
+/// An address and its port as text, and how long that is. By hand, since each connection has some in its lines, and
+/// `write!` takes ten times as long.
+fn dotted(address: SocketAddrV4) -> ([u8; 22], usize) {
+    let (mut text, mut length) = ([0; 22], 0);
+    let [first, second, third, fourth] = address.ip().octets().map(u16::from);
+    for (number, behind) in [
+        (first, b'.'),
+        (second, b'.'),
+        (third, b'.'),
+        (fourth, b':'),
+        (address.port(), 0),
+    ] {
+        let mut unit = 10_000;
+        while unit > 1 && number < unit {
+            unit /= 10;
+        }
+        while unit > 0 {
+            text[length] = b'0' + (number / unit % 10) as u8;
+            (length, unit) = (length + 1, unit / 10);
+        }
+        (text[length], length) = (behind, length + 1);
+    }
+    (text, length - 1)
 }
 
 /// Where nothing is.
@@ -136,5 +165,23 @@ pub(crate) struct Reason(pub nix::errno::Errno);
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         log::Reason(&self.0.into()).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_written_as_the_library_writes_it() {
+        for ip in ["0.0.0.0", "10.9.100.255", "127.0.0.1", "255.255.255.255"] {
+            for port in [0, 9, 10, 99, 100, 465, 1024, 9999, 10_000, u16::MAX] {
+                let address = SocketAddr::new(ip.parse().unwrap(), port);
+                assert_eq!(Address(Some(address)).to_string(), address.to_string());
+            }
+        }
+        let address = "[2001:db8::1]:465".parse().unwrap();
+        assert_eq!(Address(Some(address)).to_string(), "2001:db8::1:465");
+        assert_eq!(Address(None).to_string(), "unnamed socket");
     }
 }
