@@ -17,6 +17,7 @@ use driving::{Broken, Peer, Progress, drive};
 use super::backend::Terms;
 use super::failure::{During, Failure, Offence};
 use super::hello::{self, Arriving, Hello, Reading, Version};
+use super::key_block::{KeyBlock, Remembering};
 use super::ocsp::Inquiry;
 use super::record::HEADER;
 use super::stream::Stream;
@@ -43,7 +44,7 @@ pub(crate) struct Handshake {
     extras: Option<Box<Extras>>,
 }
 
-/// What few services need; boxed, so that the others' handshakes are no larger.
+/// What few handshakes need; boxed, so that the others are no larger.
 #[derive(Default)]
 struct Extras {
     /// The name that the client asked for, where that is asked for.
@@ -54,6 +55,8 @@ struct Extras {
     judge: Option<Arc<Verifier>>,
     /// What has to be asked about the peer's certificate.
     inquiry: Option<Box<Inquiry>>,
+    /// The keys of TLS 1.2, once they are derived.
+    keys: Option<KeyBlock>,
 }
 
 /// The state of a handshake.
@@ -187,6 +190,8 @@ impl Handshake {
         let during = self.during();
         let start = output.len();
         notes::forget();
+        let extras = self.extras.as_mut();
+        let remembered = Remembering::from(extras.and_then(|extras| extras.keys.take()));
         let driven = match &mut self.connection {
             Connection::Server(connection) => {
                 drive(&mut **connection, input, &mut self.progress, output)
@@ -223,6 +228,9 @@ impl Handshake {
             return Err(Failure::new(during, Offence::InappropriateFallback));
         }
         if !established {
+            if let Some(keys) = remembered.keys() {
+                self.extras.get_or_insert_default().keys = Some(keys);
+            }
             return Ok((used, Turn::More(self)));
         }
         let redirected = self.is_redirected(log);

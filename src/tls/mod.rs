@@ -6,7 +6,7 @@
 //! * `s2n`: s2n-tls, for what is older than rustls serves; `armour` hands it keys;
 //! * `context`: from a service's options to configurations, with `keys` (files, also encrypted),
 //!   `ciphers`, `cipher_list`, `cipher_order`, `schemes`;
-//! * `handshake`: rustls' unbuffered connection, until its secrets are known;
+//! * `handshake`: rustls' unbuffered connection, until its secrets are known, which `key_block` derives once;
 //! * `stream`, `record`: the established connection, in place and without a buffer;
 //! * `verification`, `trust`, `settings`, `holder`, `self_signed`, `path`, `climb`, `twin`, `key_kinds`,
 //!   `canonical`, `der`, `signatures`, `old_signatures`, `level`, `names`, `notes`: the peer's certificate, and what
@@ -42,6 +42,7 @@ mod handshake;
 pub(crate) mod hello;
 mod hkdf;
 mod holder;
+mod key_block;
 mod key_kinds;
 mod keys;
 mod level;

@@ -17,7 +17,7 @@ fn starts(level: u8, kind: &str) -> [(bool, String); 2] {
         pair.lines()
     );
     both(|path| {
-        let mut adit = Plan::new().program(path).service("test", &*lines).launch();
+        let adit = Plan::new().program(path).service("test", &*lines).launch();
         wait_for("the start", || {
             let said = adit.everything_said();
             let done = ["Configuration successful", "Configuration failed"];

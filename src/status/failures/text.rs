@@ -109,7 +109,7 @@ mod tests {
     fn causes_are_told_within_the_width() {
         let mut status = example();
         let mut own = status.failures[0].clone();
-        own.cause = crate::incidents::Cause::Reload;
+        own.cause = Cause::Reload;
         (own.count, own.last, own.peer) = (1, own.last - 5, None);
         own.remedy.clear();
         status.failures = vec![own];

@@ -13,6 +13,7 @@ use super::identity::Identity;
 use super::{Connecting, Role, Serving, Wanted};
 use crate::config::{TlsOptions, TlsVersion};
 use crate::tls::client_sessions::ClientSessions;
+use crate::tls::key_block::remembering;
 use crate::tls::ocsp::Staple;
 use crate::tls::sessions::SharedSessions;
 use crate::tls::tickets::Tickets;
@@ -71,7 +72,7 @@ pub(super) fn provider(wanted: &Wanted<'_>, problems: &mut Vec<Problem>) -> Cryp
         problems,
     );
     let mut provider = CryptoProvider {
-        cipher_suites,
+        cipher_suites: cipher_suites.into_iter().map(remembering).collect(),
         kx_groups,
         ..rustls::crypto::aws_lc_rs::default_provider()
     };
