@@ -37,6 +37,7 @@ pub(crate) enum Fill {
 }
 
 impl Fill {
+    #[inline]
     fn of(full: bool) -> Self {
         match full {
             true => Fill::Full,
@@ -82,17 +83,11 @@ impl End {
     }
 
     /// How much the next read may take, in bytes.
+    #[inline]
     fn most(&self) -> usize {
         match self.fill {
             Fill::Flowing => BULK,
             Fill::Full | Fill::Short => READ,
-        }
-    }
-
-    /// All that the last read gave has gone on.
-    pub(super) fn went_on(&mut self) {
-        if self.fill == Fill::Full {
-            self.fill = Fill::Flowing;
         }
     }
 
@@ -346,8 +341,9 @@ mod tests {
                 Ok(())
             })
             .unwrap();
+            assert_eq!(end.fill, Fill::Full);
             if goes_on {
-                end.went_on();
+                end.fill = Fill::Flowing;
             }
             assert_eq!(heard, read);
             peer.write_all(&vec![7; read]).unwrap();

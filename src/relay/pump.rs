@@ -360,8 +360,8 @@ impl Flow<'_> {
         });
         self.released += released as u64;
         self.moved |= moved;
-        if self.to.unsent() == 0 {
-            self.from.went_on();
+        if self.from.fill == Fill::Full && self.to.unsent() == 0 {
+            self.from.fill = Fill::Flowing;
         }
         if carried > 0 {
             self.account(carried);
