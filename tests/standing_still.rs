@@ -152,7 +152,7 @@ fn a_helper_that_stands_still_is_replaced_once_it_has_been_waited_for() {
     let names = ["launcher", "binder", "gatekeeper", "fetcher", "teller"];
     let stopped = names.map(|name| helper(&adit, name, 0).expect(name));
     stopped.iter().for_each(|pid| proc::freeze(*pid));
-    let waiting = names.map(|name| through(name));
+    let waiting = names.map(&through);
     for (name, stopped) in names.iter().zip(stopped) {
         adit.wait_for_log(&format!(
             "The {name} (PID {stopped}) is not responding: killing it"

@@ -93,9 +93,14 @@ fn programs() -> [(std::path::PathBuf, &'static str); 3] {
 #[track_caller]
 fn judges(path: &Path, row: &Row, (accepted, said): &(bool, String)) {
     let (.., refused) = row;
-    assert_eq!(*accepted, refused.is_none(), "{path:?} {row:?}: {said}");
+    assert_eq!(
+        *accepted,
+        refused.is_none(),
+        "{} {row:?}: {said}",
+        path.display()
+    );
     let phrase = refused.unwrap_or_default();
-    assert!(said.contains(phrase), "{path:?} {row:?}: {said}");
+    assert!(said.contains(phrase), "{} {row:?}: {said}", path.display());
 }
 
 #[test]
