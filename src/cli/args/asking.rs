@@ -114,7 +114,13 @@ struct Ordered {
 fn ordered(mut parser: lexopt::Parser, can_be_undone: bool) -> Result<Option<Ordered>, UsageError> {
     let (mut given, mut socket) = (Given::default(), None);
     let (mut word, mut undo) = (None, false);
-    while let Some(argument) = parser.next()? {
+    loop {
+        if !can_be_undone && word.is_none() {
+            word = log_id(&mut parser);
+        }
+        let Some(argument) = parser.next()? else {
+            break;
+        };
         match argument {
             Long("undo") if can_be_undone => undo = true,
             Long("control") => socket = Some(PathBuf::from(parser.value()?)),
@@ -129,4 +135,15 @@ fn ordered(mut parser: lexopt::Parser, can_be_undone: bool) -> Result<Option<Ord
         word,
         undo,
     }))
+}
+
+/// The next argument, where it looks like an option and is what `logId = unique` gives a connection: 22 letters of base64url,
+/// of which a dash may be the first.
+fn log_id(parser: &mut lexopt::Parser) -> Option<String> {
+    const LENGTH: usize = 22;
+    let mut raw = parser.try_raw_args()?;
+    let next = raw.peek()?.to_str()?;
+    let of_base64url = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    let is_id = next.len() == LENGTH && next.starts_with('-') && next.bytes().all(of_base64url);
+    is_id.then(|| raw.next())??.into_string().ok()
 }

@@ -413,3 +413,21 @@ fn adit_add_takes_an_address_and_how_it_is_reached() {
         assert!(error.contains(part), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn a_connection_is_named_by_what_the_log_shows_though_that_begins_with_a_dash() {
+    let cut = |arguments: &[&str]| match parsed(arguments) {
+        Ok(Command::Cut { connection, .. }) => connection,
+        other => panic!("{arguments:?}: {other:?}"),
+    };
+    for id in ["4711", "-h1cHBJoWD8gyTzvOoQBOg", "--1cHBJoWD8gyTzvOoQB_g"] {
+        assert_eq!(cut(&["cut", id]), id);
+        assert_eq!(cut(&["cut", id, "a.conf"]), id);
+        assert_eq!(cut(&["cut", "--control", "c", id]), id);
+    }
+    assert_eq!(parsed(&["cut", "-h"]), Ok(Command::HelpOn("cut")));
+    assert!(
+        parsed(&["cut", "-h1cHBJoWD8gyTzvOoQBO="]).is_ok_and(|it| it == Command::HelpOn("cut"))
+    );
+    assert!(parsed(&["drain", "--1cHBJoWD8gyTzvOoQB_g"]).is_err());
+}
