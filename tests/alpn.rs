@@ -11,7 +11,7 @@ use std::sync::mpsc::channel;
 use rustls::{AlertDescription, ClientConfig, Error};
 
 use crate::require;
-use crate::support::certs::{Kind, Wish};
+use crate::support::certs::{Kind, Pair, Wish};
 use crate::support::openssl::{s_client, s_server};
 use crate::support::peers::{self, Server};
 use crate::support::{Certs, Plan, old_tls, tls};
@@ -139,89 +139,85 @@ fn a_client_offers_its_list_and_refuses_a_server_that_has_none_of_it() {
     );
 }
 
-/// Both ways, down to TLS 1.0, and with pre-shared keys: s2n-tls itself would go on where nothing is shared.
-#[test]
-fn old_tls_and_pre_shared_keys_agree_on_one_too() {
-    require!(adit);
-    require!(program "openssl");
-    const RSA: [&str; 4] = ["-tls1_2", "-cipher", "AES128-SHA", "-alpn"];
-    let certs = Certs::new();
+/// What s2n-tls serves: suites without forward secrecy, and their ALPN.
+const RSA: [&str; 4] = ["-tls1_2", "-cipher", "AES128-SHA", "-alpn"];
+
+fn with_rsa_key(certs: &Certs) -> Pair {
     let wish = Wish {
         kind: Kind::Rsa,
         ..Wish::default()
     };
-    let pair = certs.self_signed("rsa", wish);
+    certs.self_signed("rsa", wish)
+}
+
+/// Down to TLS 1.0, and with pre-shared keys: s2n-tls itself would go on where nothing is shared.
+#[test]
+fn clients_with_old_tls_and_pre_shared_keys_agree_on_one_too() {
+    require!(adit);
+    require!(program "openssl");
+    const KEY: &str = "00112233445566778899aabbccddeeff";
+    const PSK: [&str; 6] = ["-tls1_3", "-psk", KEY, "-psk_identity", "office", "-alpn"];
+    let certs = Certs::new();
     let upstream = Server::greeting("hello\n");
-    let (_server, address) = s_server(&pair, &[&RSA[..], &["http/1.1,h2", "-rev"]].concat());
     let plan = Plan::new();
     let secrets = plan.folder().join("secrets");
-    fs::write(&secrets, "office:00112233445566778899aabbccddeeff\n").expect("writing");
+    fs::write(&secrets, format!("office:{KEY}\n")).expect("writing");
     fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).expect("chmod");
-    let old = "sslVersionMin = TLSv1\n";
-    let client = format!("client = yes\nconnect = {address}\n{old}");
+    let common = format!("{}alpn = imap, h2\n", upstream.line());
+    let old = with_rsa_key(&certs).lines() + "sslVersionMin = TLSv1\n";
+    let keys = format!("PSKsecrets = {}\n", secrets.display());
     let adit = plan
-        .service(
-            "old",
-            format!("{}{}{old}alpn = imap, h2\n", upstream.line(), pair.lines()),
-        )
-        .service(
-            "keys",
-            format!(
-                "{}PSKsecrets = {}\nalpn = imap, h2\n",
-                upstream.line(),
-                secrets.display()
-            ),
-        )
-        .service("to-old", format!("{client}alpn = h2:http/1.1\n"))
-        .service("to-other", format!("{client}alpn = imap\n"))
+        .service("old", format!("{common}{old}"))
+        .service("keys", format!("{common}{keys}"))
         .start();
-    let at = adit.address("old");
-    let psk = [
-        "-tls1_3",
-        "-psk",
-        "00112233445566778899aabbccddeeff",
-        "-psk_identity",
-        "office",
-        "-alpn",
-    ];
+    let [at, keys] = ["old", "keys"].map(|name| adit.address(name));
     for (address, arguments, offers, chosen) in [
-        (at, &RSA[..], "x,h2,imap", Some("imap")),
-        (at, &["-tls1_3", "-alpn"], "h2", Some("h2")),
-        (at, &RSA[..3], "", None),
-        (adit.address("keys"), &psk, "h2", Some("h2")),
+        (at, &RSA[..], Some("x,h2,imap"), Some("imap")),
+        (at, &["-tls1_3", "-alpn"], Some("h2"), Some("h2")),
+        (at, &RSA[..3], None, None),
+        (keys, &PSK, Some("h2"), Some("h2")),
     ] {
-        let offers = Some(offers).filter(|offers| !offers.is_empty());
         let arguments = arguments.iter().copied().chain(offers).chain(["-ign_eof"]);
         let said = s_client(address, &arguments.collect::<Vec<_>>(), "");
-        let agreed = said
-            .lines()
-            .find_map(|line| line.strip_prefix("ALPN protocol: "));
-        assert!(
-            agreed == chosen && said.contains("hello\n"),
-            "{offers:?}: {said}"
-        );
+        let mut lines = said.lines();
+        let agreed = lines.find_map(|line| line.strip_prefix("ALPN protocol: "));
+        assert_eq!(agreed, chosen, "{offers:?}: {said}");
+        assert!(said.contains("hello\n"), "{offers:?}: {said}");
     }
-    for (address, arguments) in [(at, &RSA[..]), (adit.address("keys"), &psk)] {
+    for (address, arguments) in [(at, &RSA[..]), (keys, &PSK)] {
         let said = s_client(address, &[arguments, &["smtp,x"]].concat(), "");
         assert!(said.contains("SSL alert number 120"), "{said}");
     }
-    adit.wait_for_log_times(
-        "SSL_accept: no application protocol (the client offers smtp, x)",
-        2,
-    );
-    // That server has one client at a time.
-    let _refused = adit.connect("to-other");
-    adit.wait_for_log("tlsv1 alert no application protocol");
-    let mut client = adit.connect("to-old");
-    client.write_all(b"abc\n").expect("sending");
-    peers::says_and_hears_nothing_but(&mut client, "cba\n");
-    adit.wait_for_log("ALPN: http/1.1");
+    let phrase = "SSL_accept: no application protocol (the client offers smtp, x)";
+    adit.wait_for_log_times(phrase, 2);
     require!(
         old_tls::available(),
         "tlslite-ng is not installed; tests/run does it"
     );
+    let of_imap = adit.count_in_log("ALPN: imap");
     old_tls::client(at, &["--alpn", "x,imap"]);
-    adit.wait_for_log("ALPN: imap");
+    adit.wait_for_log_times("ALPN: imap", of_imap + 1);
     let refused = old_tls::refused(at, &["--alpn", "x"]);
     assert!(refused.contains("description=120"), "{refused}");
+}
+
+#[test]
+fn old_servers_are_offered_the_list_too() {
+    require!(adit);
+    require!(program "openssl");
+    let certs = Certs::new();
+    let pair = with_rsa_key(&certs);
+    let (_server, address) = s_server(&pair, &[&RSA[..], &["http/1.1,h2", "-rev"]].concat());
+    let client = format!("client = yes\nconnect = {address}\nsslVersionMin = TLSv1\n");
+    let adit = Plan::new()
+        .service("test", format!("{client}alpn = h2:http/1.1\n"))
+        .service("other", format!("{client}alpn = imap\n"))
+        .start();
+    // That server has one client at a time.
+    let _refused = adit.connect("other");
+    adit.wait_for_log("tlsv1 alert no application protocol");
+    let mut client = adit.connect("test");
+    client.write_all(b"abc\n").expect("sending");
+    peers::says_and_hears_nothing_but(&mut client, "cba\n");
+    adit.wait_for_log("ALPN: http/1.1");
 }

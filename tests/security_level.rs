@@ -210,6 +210,17 @@ fn old_versions_and_suites_are_refused_as_by_openssl() {
         .says(&["securityLevel = 3 leaves none of these"]);
 }
 
+/// What OpenSSL's server says as it refuses its own chain.
+fn refusal(level: u8, pair: &Pair) -> String {
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-accept", "127.0.0.1:0", "-cert"]);
+    server.arg(&pair.cert).arg("-key").arg(&pair.key);
+    server.arg("-cert_chain").arg(&pair.cert);
+    server.args(["-cipher", &format!("DEFAULT:@SECLEVEL={level}")]);
+    let ended = server.output().expect("openssl");
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
+
 #[test]
 fn what_is_too_weak_for_a_high_level_is_an_error_of_the_start() {
     require!(adit);
@@ -240,13 +251,7 @@ fn what_is_too_weak_for_a_high_level_is_an_error_of_the_start() {
         );
         plan = plan.service(&name, lines);
         phrases.push(format!("Service [{name}]: {phrase}"));
-        let mut server = Command::new("openssl");
-        server.args(["s_server", "-accept", "127.0.0.1:0", "-cert"]);
-        server.arg(&pair.cert).arg("-key").arg(&pair.key);
-        server.arg("-cert_chain").arg(&pair.cert);
-        let ended = server.args(["-cipher", &format!("DEFAULT:@SECLEVEL={level}")]);
-        let ended = ended.output().expect("openssl");
-        let said = String::from_utf8_lossy(&ended.stderr);
+        let said = refusal(level, &pair);
         assert!(
             said.contains(phrase),
             "{level} {root} {leaf} {hash}: {said}"

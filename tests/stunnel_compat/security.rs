@@ -93,14 +93,10 @@ fn programs() -> [(std::path::PathBuf, &'static str); 3] {
 #[track_caller]
 fn judges(path: &Path, row: &Row, (accepted, said): &(bool, String)) {
     let (.., refused) = row;
-    assert_eq!(
-        *accepted,
-        refused.is_none(),
-        "{} {row:?}: {said}",
-        path.display()
-    );
+    let path = path.display();
+    assert_eq!(*accepted, refused.is_none(), "{path} {row:?}: {said}");
     let phrase = refused.unwrap_or_default();
-    assert!(said.contains(phrase), "{} {row:?}: {said}", path.display());
+    assert!(said.contains(phrase), "{path} {row:?}: {said}");
 }
 
 #[test]
