@@ -165,8 +165,8 @@ fn course(protocol: Protocol, mode: Mode, script: &[u8], bytewise: bool) -> Cour
         (Mode::Within, _) if protocol == Protocol::Socks => {
             socks_client(Destination::Name("www.test".to_owned(), 443))
         }
-        (Mode::Within, _) => within(protocol, true, &options()),
-        (Mode::WithinServer, _) => within(protocol, false, &options()),
+        (Mode::Within, _) => within(protocol, true, &options(), None),
+        (Mode::WithinServer, _) => within(protocol, false, &options(), None),
         (Mode::Unprotected, _) => unprotected(protocol),
         (Mode::Offered, mail) => receive(Reception::Offered(mail), HELLO_WAIT, false),
         (Mode::OfferedLogin, mail) => receive(Reception::Offered(mail), HELLO_WAIT, true),

@@ -312,7 +312,7 @@ pub(crate) fn socks_client(target: Target) -> Box<dyn Dialogue> {
     script::within(Protocol::Socks, socks_client::Client::Start(target))
 }
 
-/// The dialogue once TLS has begun; `client` as of [`begin`], `server` as of [`login`].
+/// The dialogue once TLS has begun; `client` as of [`begin`], `server` as of [`login()`].
 pub(crate) fn within(
     protocol: Protocol,
     client: bool,
