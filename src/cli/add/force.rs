@@ -90,6 +90,11 @@ fn configuration(place: &Place) -> String {
         text += &format!(
             "\n; The processes that face the network run as this user.\nsetuid = nobody\nsetgid = {group}\n"
         );
+    } else if let Some(folder) = place.main.parent() {
+        text += &format!(
+            "\n; The tokens of `adit login`.\nkeeperDirectory = {}/keeper\n",
+            folder.display()
+        );
     }
     if is_default(&place.main) {
         text += &format!(

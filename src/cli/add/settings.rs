@@ -360,9 +360,9 @@ mod tests {
             &[
                 "Incoming mail (POP3): 127.0.0.1\n",
                 "Account name: a.b@example.com\nPassword: the one that you give to `adit login`\n",
-                "Sign in first, ",
+                "Sign in first. ",
                 "\nadit login NAME\n",
-                "The client id is one of yours: Register an app at entra.microsoft.com",
+                "ID is that of a client which you register yourself. Register an app at entra.microsoft.com",
             ],
         );
         let text = told("gmail", Reader::OutlookExpress, "127.0.0.1", false);
