@@ -286,9 +286,13 @@ impl Flow<'_> {
         })
     }
 
+    #[inline]
     fn flush(&mut self) -> Result<(), Trouble> {
-        let sent = self.to.flush(self.pool).map_err(Trouble::Write)?;
-        self.moved |= sent > 0;
+        // As a rule there is nothing.
+        if self.to.must_flush() {
+            let sent = self.to.flush(self.pool).map_err(Trouble::Write)?;
+            self.moved |= sent > 0;
+        }
         Ok(())
     }
 
