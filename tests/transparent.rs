@@ -165,10 +165,12 @@ fn binders(adit: &Adit) -> Vec<i32> {
         .collect()
 }
 
+/// It takes its title a moment after adit is ready.
 fn binder(adit: &Adit) -> i32 {
-    let found = binders(adit);
-    assert_eq!(found.len(), 1, "one binder");
-    found[0]
+    wait_for("one binder", || match binders(adit)[..] {
+        [one] => Some(one),
+        _ => None,
+    })
 }
 
 #[test]
