@@ -106,7 +106,7 @@ main() ->
     init:stop().
 ERLANG
 erl=$tmp/root/usr/lib/erlang/bin/erl
-export ERL_ROOTDIR="$tmp/root/usr/lib/erlang" HOME="$tmp"
+export ERL_ROOTDIR="$tmp/root/usr/lib/erlang" ERL_CRASH_DUMP="$tmp/crash" HOME="$tmp"
 (cd "$tmp" && "$erl" -noshell -eval 'compile:file("asks"), init:stop().')
 
 # free: prints a port of loopback that is free.
