@@ -167,6 +167,10 @@ fn a_helper_that_stands_still_is_replaced_once_it_has_been_waited_for() {
     assert!(health.starts_with(b"HTTP/1.1 200 "), "{health:?}");
     let _asks = through("fetcher");
     responder.accept().expect("a request");
+    // Each is one failure, though it stood still and died.
+    let told = crate::metrics::get(crate::metrics::address(&adit), "/metrics");
+    let count = crate::metrics::value(&told, "adit_failures_total{cause=\"process\"}");
+    assert_eq!(count, 5);
 }
 
 trait Link: Read + Write {}

@@ -196,7 +196,7 @@ pub const COMMANDS: &[CommandDef] = &[
         summary: "end one open connection",
         details: "NUMBER is what the log shows in brackets, and `adit connections` lists; with `logId = unique` that text \
              does too. The connection ends as a broken one does, and the log says that it was cut. The exit status is 1 \
-             if there is no such connection, and 3 if a worker did not answer that may have it. It is for root and for the user who started adit.",
+             if there is no such connection, and 3 if a worker that may have it did not answer. It is for root and for the user who started adit.",
         flags: &[CONTROL],
         takes_file: true,
     },

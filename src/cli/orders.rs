@@ -11,10 +11,14 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
 use super::running::Running;
 use super::status::{Unanswered, read_until, understood};
 use super::{complain, print};
-use crate::ipc::inquiry::{self, Connection, Inquiry, Patience, Told};
+use crate::ipc::inquiry::{self, Asked, Connection, Inquiry, Patience, Told};
 use crate::ipc::request::{self, Reply, Request};
 use crate::log::Reason;
 use crate::status::Listed;
@@ -22,7 +26,7 @@ use crate::sys::terminal;
 
 /// A supervisor that has not answered after this time is stuck.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A worker that says nothing for so long is stuck; all is told by then, though there be a million connections.
+/// A worker that says nothing for so long is stuck, and so is one that has not told all by then.
 const OF_WORKERS: Patience = Patience {
     silence: Duration::from_secs(5),
     whole: Duration::from_secs(20),
@@ -246,13 +250,22 @@ fn inquire(
         }
     };
     connections.sort_by_key(|one| one.number);
+    let unanswered = silent(asked, missed, |pid| kill(pid, None) != Err(Errno::ESRCH));
     Ok(Listed {
         connections,
         unreached,
-        complete: !missed,
-        // One that has died meanwhile has no connection any more.
-        unanswered: if missed { asked } else { Vec::new() },
+        complete: !missed && unanswered.is_empty(),
+        unanswered,
     })
+}
+
+/// Those of the workers without a last word that may have told too little. One that has died meanwhile has no
+/// connection any more; one that lives gave up, since its words were not taken in time.
+fn silent(asked: Vec<Asked>, missed: bool, lives: impl Fn(Pid) -> bool) -> Vec<Asked> {
+    let pid = |one: &Asked| i32::try_from(one.pid).map(Pid::from_raw);
+    let all = asked.into_iter();
+    all.filter(|one| missed || pid(one).is_ok_and(&lives))
+        .collect()
 }
 
 /// Sends a request to the supervisor; its answer.
@@ -274,5 +287,24 @@ fn order(socket: &Path, request: &Request, theirs: Option<OwnedFd>) -> Result<Re
             Ok(status) => OrderError::Older(status.version),
             Err(_) => OrderError::Unexpected(socket.to_owned()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_lives_and_did_not_tell_the_end_is_named() {
+        let asked = |pid| Asked {
+            generation: 1,
+            worker: 0,
+            pid,
+        };
+        let lives = |pid: Pid| pid.as_raw() == 7;
+        let all = || vec![asked(7), asked(8), asked(u64::MAX)];
+        assert_eq!(silent(all(), false, lives), [asked(7)]);
+        // Where it is known that something is missing, a dead one may have had it.
+        assert_eq!(silent(all(), true, lives), all());
     }
 }

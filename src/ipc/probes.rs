@@ -60,8 +60,7 @@ impl<'a> ProbeRow<'a> {
         }
     }
 
-    /// Takes the round that is due for this process, which has until `lease` for it, or renews that; a process that dies
-    /// costs no more.
+    /// Takes the round that is due for this process, which has until `lease` for it; a process that dies costs no more.
     pub(crate) fn claim(&self, now: u64, every: u64, lease: u64) -> bool {
         let word = self.0[0].load(Relaxed);
         let is_due = self.due(now, every) <= now;
@@ -78,7 +77,7 @@ impl<'a> ProbeRow<'a> {
     /// The round is over, whose process had until `lease`: these servers are probed again then. What is known of others
     /// is forgotten. Nothing, where another process has taken it.
     pub(crate) fn finish(&self, servers: &[Server], lease: u64, next: u64) {
-        if !self.renew(lease, next) {
+        if self.0[0].load(Relaxed) != lease {
             return;
         }
         for slot in self.table() {
@@ -90,6 +89,8 @@ impl<'a> ProbeRow<'a> {
         let ejected = servers.iter().filter(|it| self.is_ejected(**it)).count();
         let tally = (servers.len() as u64) << 32 | ejected as u64;
         self.0[1].store(tally, Relaxed);
+        // Last: the next round, of any process, writes to the table.
+        self.renew(lease, next);
     }
 
     /// What the last round found.

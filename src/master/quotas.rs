@@ -177,12 +177,18 @@ impl Quotas {
     }
 
     /// Whether one more connection of a service may be accepted. If not, it is looked again later. `waits`: there is a
-    /// client that waits for it.
-    pub(super) fn have_room(&mut self, service: usize, workers: &Workers, waits: bool) -> bool {
+    /// client that waits for it. `last`: there is no later, and what its certificate demands is not waited for.
+    pub(super) fn have_room(
+        &mut self,
+        service: usize,
+        workers: &Workers,
+        waits: bool,
+        last: bool,
+    ) -> bool {
         let Some(limited) = self.services.get(service) else {
             return true;
         };
-        if limited.unstapled_until.is_some() && self.is_unstapled(service, waits) {
+        if limited.unstapled_until.is_some() && !last && self.is_unstapled(service, waits) {
             self.held_until.get_or_insert(Instant::now() + self.tick);
             return false;
         }

@@ -80,6 +80,8 @@ pub(super) struct Supervisor {
     pending: Option<Pending>,
     /// Why it comes to nothing.
     refusal: Option<Diagnosis>,
+    /// Processes that were killed since they did not respond, and have not been reaped.
+    stood_still: Vec<i32>,
     /// A new binary that is being tried.
     rehearsal: Option<Rehearsal>,
     notifier: Notifier,
@@ -155,6 +157,7 @@ impl Supervisor {
             control: parts.control,
             pending: None,
             refusal: None,
+            stood_still: Vec::new(),
             rehearsal: None,
             notifier,
             watch: None,

@@ -72,7 +72,8 @@ mod tests {
         let patience = if turns {
             long
         } else {
-            Duration::from_millis(50)
+            // Long enough for the first thread, on any machine.
+            Duration::from_secs(2)
         };
         let answering = std::thread::spawn(move || {
             let connection = Connection {

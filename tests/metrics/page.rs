@@ -76,9 +76,9 @@ fn it_says_what_adit_does_and_a_browser_may_run_nothing_else() {
             ask(address, &request)
         };
         // Prometheus, and a browser that a script has made deny what it may.
-        let scraped = asked("Accept-Encoding: gzip\r\nUser-Agent: Prometheus/2.53.0\r\n");
+        let scraped = asked("Accept-Encoding: gzip, deflate\r\nUser-Agent: Prometheus/2.53.0\r\n");
         assert!(scraped.starts_with("HTTP/1.1 200 OK\r\n"), "{scraped}");
-        let rebound = asked("Accept-Encoding: gzip, deflate\r\nUser-Agent: Prometheus/2.53.0\r\n");
+        let rebound = asked("Accept-Language: *\r\nUser-Agent: Prometheus/2.53.0\r\n");
         assert!(rebound.starts_with("HTTP/1.1 421 "), "{rebound}");
         assert!(!rebound.contains("adit_healthy"), "{rebound}");
     }

@@ -112,11 +112,14 @@ pub(in crate::config) fn seconds_or_none(
 
 /// The parts of a list, between these signs or blanks. An empty one may be a part that was forgotten.
 pub(in crate::config) fn parts<'a>(value: &'a str, signs: &[char]) -> Result<Vec<&'a str>, Fault> {
-    let mut all = Vec::new();
+    let (mut all, mut at) = (Vec::new(), 0);
     for part in value.split(signs) {
+        let end = at + part.len();
         if part.trim().is_empty() && !value.trim().is_empty() {
-            let sign = signs.iter().find(|sign| value.contains(**sign));
-            let sign = sign.copied().unwrap_or(' ');
+            // Behind it, or before the end of the list.
+            let behind = value[end..].chars().next();
+            let sign = behind.or(value[..at].chars().next_back());
+            let sign = sign.unwrap_or(' ');
             let fault = Fault::new(format!(
                 "nothing stands on one side of a `{sign}` in the list"
             ));
@@ -125,6 +128,7 @@ pub(in crate::config) fn parts<'a>(value: &'a str, signs: &[char]) -> Result<Vec
             )));
         }
         all.extend(part.split_ascii_whitespace());
+        at = end + value[end..].chars().next().map_or(0, char::len_utf8);
     }
     Ok(all)
 }

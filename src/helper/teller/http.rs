@@ -121,7 +121,7 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
         if name.eq_ignore_ascii_case(b"host") {
             hosts.push(value);
         }
-        browses |= is_of_a_browser(name, value);
+        browses |= is_of_a_browser(name);
     }
     if hosts.len() > 1 || (minor != b'0' && hosts.is_empty()) {
         return Err(Status::BadRequest);
@@ -140,19 +140,14 @@ fn whole(head: &[u8]) -> Result<Request, Status> {
     })
 }
 
-/// Whether a header is one that browsers send with every request, and scripts cannot take away: the Fetch standard forbids
-/// them Accept-Encoding, in which browsers name deflate, and lets them change Accept-Language alone.
-fn is_of_a_browser(name: &[u8], value: &[u8]) -> bool {
+/// Whether a header is one that browsers send, and other programs hardly: scripts may change Accept-Language, and cannot
+/// take it away (the Fetch standard). What compresses is no sign: curl, Zabbix and Python's requests ask for that too.
+fn is_of_a_browser(name: &[u8]) -> bool {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
-    let takes_deflate = || {
-        let mut codings = value.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        codings.any(|coding| coding.to_ascii_lowercase().starts_with(b"deflate"))
-    };
     is(b"accept-language")
         || is(b"origin")
         || is(b"referer")
         || name.to_ascii_lowercase().starts_with(b"sec-")
-        || is(b"accept-encoding") && takes_deflate()
 }
 
 /// The host, if it is there, and the path of `/path?query` or `http://host/path` (RFC 9112, section 3.2).
@@ -269,8 +264,6 @@ mod tests {
             }
         };
         for header in [
-            "Accept-Encoding: gzip, deflate",
-            "accept-encoding: br;q=1.0,Deflate;q=0.5",
             "Accept-Language: de",
             "accept-language:",
             "Sec-Fetch-Site: same-origin",
@@ -283,7 +276,7 @@ mod tests {
         for header in [
             "Accept-Encoding: gzip\r\nX-Prometheus-Scrape-Timeout-Seconds: 10",
             "User-Agent: curl/8.5.0\r\nAccept: */*",
-            "Accept-Encoding: identity",
+            "Accept-Encoding: deflate, gzip, br",
             "Connection: close",
         ] {
             assert!(!browses(header), "{header}");

@@ -109,7 +109,7 @@ impl Serving {
         }
     }
 
-    /// `told`: poll has told of a client.
+    /// `told`: poll has told of a client; otherwise it is the last that is accepted there.
     fn accept_some(&mut self, index: usize, most: usize, told: bool) -> usize {
         for taken in 0..most {
             let listener = &self.listeners[index];
@@ -118,7 +118,7 @@ impl Serving {
             }
             if !self
                 .quotas
-                .have_room(listener.service, &self.workers, told && taken == 0)
+                .have_room(listener.service, &self.workers, told && taken == 0, !told)
             {
                 self.hold(index);
                 return taken;

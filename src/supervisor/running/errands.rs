@@ -81,6 +81,7 @@ impl Supervisor {
             let text = format!("The {kind} (PID {pid}) is not responding: killing it");
             crate::error!(self.log, "{text}");
             self.process_fails(text, DIED);
+            self.stood_still.push(pid.as_raw());
         }
     }
 

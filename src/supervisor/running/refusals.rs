@@ -57,7 +57,9 @@ impl Supervisor {
 
     /// Follows a reload by what the log is told of it.
     pub(super) fn follow(&mut self, note: &Note) {
-        if let Some(remedy) = remedy_of(note) {
+        if let Some(remedy) = remedy_of(note)
+            && !self.was_killed(note)
+        {
             self.process_fails(note.to_string(), remedy);
         }
         match note {
@@ -75,6 +77,21 @@ impl Supervisor {
             }
             Note::Reloaded(_) => self.refusal = None,
             _ => {}
+        }
+    }
+
+    /// Whether a death is that of a process which stood still: that was told, and is one failure.
+    fn was_killed(&mut self, note: &Note) -> bool {
+        match note {
+            Note::NotResponding { pid, .. } => {
+                self.stood_still.push(*pid);
+                false
+            }
+            Note::Died { pid, .. } | Note::HelperDied { pid, .. } => {
+                let place = self.stood_still.iter().position(|it| it == pid);
+                place.map(|at| self.stood_still.swap_remove(at)).is_some()
+            }
+            _ => false,
         }
     }
 

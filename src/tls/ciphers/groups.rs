@@ -23,7 +23,7 @@ const GROUPS: [(&[&str], NamedGroup); 8] = [
 /// What OpenSSL has besides, up to 3.6.
 #[rustfmt::skip]
 const UNSERVED: &[&str] = &[
-    "P-521", "secp521r1", "P-224", "secp224r1", "P-192", "prime192v1", "secp192r1", "secp256k1", "X448",
+    "P-224", "secp224r1", "P-192", "prime192v1", "secp192r1", "secp256k1", "X448",
     "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1",
     "brainpoolP256r1tls13", "brainpoolP384r1tls13", "brainpoolP512r1tls13",
     "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192",

@@ -1,6 +1,6 @@
 //! Who may ask. Nothing has a password: so the page is for this machine, and for networks that the configuration names.
 //! A browser that a stranger's page has sent here under a name of the stranger's own is refused (DNS rebinding), whatever
-//! it asks for. Other programs run no stranger's script, and may ask for all but the page by any name.
+//! it asks for. Programs that do not look like one run no stranger's script, and may ask for all but the page by any name.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
