@@ -11,6 +11,8 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use nix::unistd::{getpid, gettid};
+
 /// A thread's reserve, in bytes: what one step of a session takes at most, several times. It is not touched, so that it
 /// costs address space alone.
 const RESERVE: usize = 512 * 1024;
@@ -109,8 +111,8 @@ const BELOW: usize = 512 * 1024;
 /// behind them.
 #[inline(never)]
 fn forget_stack() {
-    // SAFETY: gettid(2) and getpid(2) have no preconditions.
-    if unsafe { libc::gettid() != libc::getpid() } {
+    // nix calls the kernel for the thread: glibc has gettid since 2.30 alone.
+    if gettid() != getpid() {
         return;
     }
     let here = 0_u8;

@@ -83,6 +83,8 @@ pub(crate) struct End {
     /// `output` is the last flight of a handshake; the peer does not wait for it, so it goes with the next
     /// payload, or the end.
     held: bool,
+    /// TLS ended without close_notify.
+    pub cut: bool,
     /// Bytes that came in since the last wait and caused nothing to be sent so far.
     unanswered: usize,
     /// The last read went on with an incomplete record.
@@ -114,6 +116,7 @@ impl End {
             plain: Buffer::default(),
             output: Buffer::default(),
             held: false,
+            cut: false,
             unanswered: 0,
             goes_on: false,
             reading: Reading::Open,

@@ -211,6 +211,7 @@ impl End {
             "TLS socket closed (SSL_read) without close_notify: what was received may be cut short"
         );
         self.reading = Reading::Over;
+        self.cut = true;
         Heard::Over
     }
 

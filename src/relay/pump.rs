@@ -129,6 +129,10 @@ impl Pump {
                 front.output.shrink(&mut resources.pool);
             }
         }
+        if front.cut && front.writing == Writing::Open && is_on_a_terminal(common) {
+            front.output.clear(&mut resources.pool);
+            front.writing = Writing::Over;
+        }
         // One direction's answer may be the other's to send: a close_notify, a key's update.
         if front.writing == Writing::Over && back.writing == Writing::Over {
             return Ok(Next::Over);
@@ -177,6 +181,12 @@ impl Pump {
         error!(log, "transfer: s_poll_wait: TIMEOUTclose exceeded: closing");
         Ok(Next::Over)
     }
+}
+
+/// Whether the client sits at a terminal, whose line is cut where TLS ends without a word: the program is hung up on.
+fn is_on_a_terminal(common: &Common) -> bool {
+    let program = common.config().program.as_ref();
+    program.is_some_and(|program| program.pty)
 }
 
 /// Whatever could be read of an end has been: an RST came while the other side is stuck.
