@@ -2,6 +2,7 @@
 //! temporary folder and a loopback address of its own.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -268,10 +269,24 @@ impl MailHost {
         fs::write(folder.join("master.cf"), postfix_master(self.address)).expect("writing");
         // postfix looks for this table beside its main.cf, and complains if it is missing.
         fs::write(folder.join("dynamicmaps.cf"), "").expect("writing");
+        // On a busy machine postfix 3.7.11 has been seen to listen and never to greet, nor to log that it has started.
+        for _ in 0..3 {
+            self.launch_postfix(&folder);
+            if self.is_greeted() {
+                return;
+            }
+            eprintln!("postfix listens and does not greet:\n{}", self.logs());
+            let (name, child) = self.children.pop().expect("the one that was launched");
+            stop(name, child);
+        }
+        panic!("postfix never greeted");
+    }
+
+    fn launch_postfix(&mut self, folder: &Path) {
         let said = fs::File::create(self.folder.path().join("postfix.said")).expect("a file");
         let child = Command::new("/usr/sbin/postfix")
             .arg("-c")
-            .arg(&folder)
+            .arg(folder)
             .arg("start-fg")
             .stdin(Stdio::null())
             .stdout(said.try_clone().expect("dup"))
@@ -280,6 +295,20 @@ impl MailHost {
             .expect("starting postfix");
         self.children.push(("postfix", child));
         self.wait_for_port(587);
+    }
+
+    fn is_greeted(&self) -> bool {
+        let mut client = TcpStream::connect(self.at(587)).expect("it listens");
+        client
+            .set_read_timeout(Some(super::DEADLINE / 3))
+            .expect("a timeout");
+        let mut greeting = [0; 4];
+        let greets = client.read_exact(&mut greeting).is_ok() && greeting == *b"220 ";
+        if greets {
+            let _ = client.write_all(b"QUIT\r\n");
+            let _ = client.read_to_end(&mut Vec::new());
+        }
+        greets
     }
 
     #[track_caller]
