@@ -185,10 +185,9 @@ impl Quotas {
         waits: bool,
         last: bool,
     ) -> bool {
-        let Some(limited) = self.services.get(service) else {
-            return true;
-        };
-        if limited.unstapled_until.is_some() && !last && self.is_unstapled(service, waits) {
+        let awaits = |limited: &Limited| limited.unstapled_until.is_some();
+        let may_await = !last && self.services.get(service).is_some_and(awaits);
+        if may_await && self.is_unstapled(service, waits) {
             self.held_until.get_or_insert(Instant::now() + self.tick);
             return false;
         }

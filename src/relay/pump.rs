@@ -18,7 +18,7 @@ use super::hearing::{Ears, Fill, Heard};
 use super::record::{Fault, How};
 use super::resources::Resources;
 use super::step::{Common, Context, Ending, Next, broken};
-use super::trouble::{Trouble, gone, late, parted, reading, writing};
+use super::trouble::{Trouble, cannot_read, gone, how_read, reading, writing};
 use crate::config::Timeouts;
 use crate::log::Log;
 use crate::protocol::Side;
@@ -199,12 +199,8 @@ fn look_for_an_error(end: &End, side: Side, common: &Common) -> Result<(), Endin
             Some(_) => "TLS fd",
             None => "socket fd",
         };
-        if parted(end, errno) {
-            common.blame(How::Parted, Some(Fault::of(side)), Reason(errno));
-            return Err(late(&common.log, doing, errno));
-        }
-        common.blame(How::Failed, Some(Fault::of(side)), Reason(errno));
-        return Err(broken(&common.log, doing, errno));
+        common.blame(how_read(end, errno), Some(Fault::of(side)), Reason(errno));
+        return Err(cannot_read(end, &common.log, doing, errno));
     }
     Ok(())
 }
@@ -241,7 +237,7 @@ fn carry(
     };
     if let (Err(trouble), Some(_)) = (&result, &common.record) {
         let how = match trouble {
-            Trouble::Read(errno) if parted(flow.from, *errno) => How::Parted,
+            Trouble::Read(errno) => how_read(flow.from, *errno),
             _ => How::Failed,
         };
         blamed = Some((how, trouble.fault(side), trouble.to_string()));
@@ -429,10 +425,7 @@ impl Flow<'_> {
             Trouble::Write(Errno::EPIPE | Errno::ECONNABORTED) => {
                 gone(self.to, self.from, "write", log, self.scratch, self.pool)
             }
-            Trouble::Read(errno) if parted(self.from, errno) => {
-                Err(late(log, reading(self.from), errno))
-            }
-            Trouble::Read(errno) => Err(broken(log, reading(self.from), errno)),
+            Trouble::Read(errno) => Err(cannot_read(self.from, log, reading(self.from), errno)),
             Trouble::Write(errno) => Err(broken(log, writing(self.to), errno)),
             Trouble::Tls(failure) => {
                 error!(log, "{failure}");

@@ -8,7 +8,7 @@ use super::Reason;
 use super::buffer::{Pool, Scratch};
 use super::end::{End, Reading, Writing};
 use super::failing;
-use super::record::Fault;
+use super::record::{Fault, How};
 use super::step::{Ending, broken};
 use crate::incidents::Diagnosis;
 use crate::log::Log;
@@ -93,20 +93,26 @@ pub(super) fn writing(end: &End) -> &'static str {
     }
 }
 
-/// Whether a peer that had been told of the end closed its socket without reading so, as MySQL's servers do behind a
-/// client's last command. What it still had to say is lost, if anything, and so it is a reset for the other side.
-pub(super) fn parted(end: &End, errno: Errno) -> bool {
-    errno == Errno::ECONNRESET && end.writing == Writing::Over
+/// How a session ends whose end cannot be read from. A peer that had been told of the other side's end may close its
+/// socket without reading so, as MySQL's servers do behind a client's last command: that is no failure.
+pub(super) fn how_read(end: &End, errno: Errno) -> How {
+    match errno == Errno::ECONNRESET && end.writing == Writing::Over {
+        true => How::Parted,
+        false => How::Failed,
+    }
 }
 
-/// Says that it has, which is no error.
-pub(super) fn late(log: &Log, doing: &str, errno: Errno) -> Ending {
-    info!(
-        log,
-        "{doing}: {}, after its end was announced",
-        Reason(errno)
-    );
-    Ending::Reset
+/// Says so. What the peer still had to say is lost, if anything, and so it is a reset for the other side.
+pub(super) fn cannot_read(end: &End, log: &Log, doing: &str, errno: Errno) -> Ending {
+    if how_read(end, errno) == How::Parted {
+        info!(
+            log,
+            "{doing}: {}, after its end was announced",
+            Reason(errno)
+        );
+        return Ending::Reset;
+    }
+    broken(log, doing, errno)
 }
 
 /// An end was closed by its peer both ways. Nothing can be sent to it any more, and nothing comes;

@@ -1,4 +1,4 @@
-//! The process that asks responders: it is nobody, and comes back.
+//! The process that asks responders runs as the user `nobody`, and is replaced when it dies.
 
 use std::time::{Duration, Instant};
 
