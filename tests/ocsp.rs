@@ -1,7 +1,7 @@
 //! Whether a peer's certificate is revoked: what a server staples, and what responders say, before a byte is
 //! carried.
 
-mod clients;
+pub mod clients;
 mod fetcher;
 
 use std::io::{Read, Write};

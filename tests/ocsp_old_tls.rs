@@ -1,13 +1,12 @@
 //! OCSP of peers with old TLS, which another library serves: as of all others.
 
 use std::io::{Read, Write};
-use std::sync::Arc;
 
-use crate::ocsp::{Counting, PAYLOAD, accepted, client_mode, issue, refused, server_mode};
+use crate::ocsp::{Counting, PAYLOAD, accepted, client_mode, clients, issue, refused, server_mode};
 use crate::require;
 use crate::support::openssl::{self, Tool};
-use crate::support::peers::{self, Server};
-use crate::support::responder::{self, GOOD, GOOD_TOO, REVOKED, Responder, UNKNOWN, Way};
+use crate::support::peers;
+use crate::support::responder::{self, GOOD, REVOKED, Responder, UNKNOWN, Way};
 use crate::support::{Adit, Certs, tls, wait_for};
 
 /// Has s2n-tls serve the end.
@@ -146,25 +145,7 @@ fn a_server_asks_about_its_clients() {
 fn a_revoked_client_is_redirected_where_clients_are() {
     require!(adit);
     require!(program "openssl");
-    let certs = Certs::new();
-    let responder = Responder::start(&certs, Way::Plainly);
-    let elsewhere = Server::greeting("elsewhere");
-    let lines = format!(
-        "{OLD}OCSP = {}\nredirect = {}\n",
-        responder.url(),
-        elsewhere.address
-    );
-    let (behind, adit) = server_mode(&certs, &lines);
-    for times in 1..=2 {
-        let pair = issue(&certs, REVOKED, None);
-        let config = tls::client_config(&certs.ca(), tls::ONLY_12, Some(&pair));
-        let mut stream = tls::connect(config, adit.address("test"));
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).expect("an end in order");
-        assert_eq!(heard, "elsewhere");
-        adit.wait_for_log_times("Redirecting connection", times);
-    }
-    assert_eq!(behind.connections(), 0);
+    clients::redirected(OLD, tls::ONLY_12);
 }
 
 #[test]
@@ -174,18 +155,7 @@ fn no_peer_comes_back_by_a_session_unasked() {
     let certs = Certs::new();
     let responder = Responder::start(&certs, Way::Plainly);
     let lines = format!("{OLD}OCSP = {}\nOCSPnonce = yes\n", responder.url());
-    for versions in [tls::ONLY_13, tls::ONLY_12] {
-        let (_behind, adit) = server_mode(&certs, &lines);
-        let before = responder.asked();
-        let pair = issue(&certs, GOOD_TOO, None);
-        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
-        for _ in 0..2 {
-            let mut stream = tls::connect(Arc::clone(&config), adit.address("test"));
-            peers::says_and_hears(&mut stream, "a byte");
-        }
-        assert_eq!(responder.asked(), before + 2);
-        assert_eq!(adit.count_in_log("previous session reused"), 0);
-    }
+    clients::asked_each_time(&certs, &responder, &lines);
     let before = responder.asked();
     let upstream = Counting::start(&issue(&certs, GOOD, None), tls::ONLY_12);
     let adit = client_mode(

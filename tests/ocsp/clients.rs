@@ -4,6 +4,8 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustls::SupportedProtocolVersion;
+
 use crate::require;
 use crate::support::authority::{Authority, Says};
 use crate::support::peers::{self, Server};
@@ -58,11 +60,16 @@ fn a_server_asks_about_its_clients() {
 fn a_revoked_client_is_redirected_where_clients_are() {
     require!(adit);
     require!(program "openssl");
+    redirected("", tls::BOTH);
+}
+
+/// As a service with these lines has it, of clients with these versions.
+pub fn redirected(more: &str, versions: &[&'static SupportedProtocolVersion]) {
     let certs = Certs::new();
     let responder = Responder::start(&certs, Way::Plainly);
     let elsewhere = Server::greeting("elsewhere");
     let lines = format!(
-        "OCSP = {}\nredirect = {}\n",
+        "{more}OCSP = {}\nredirect = {}\n",
         responder.url(),
         elsewhere.address
     );
@@ -70,7 +77,7 @@ fn a_revoked_client_is_redirected_where_clients_are() {
     // The second time the answer is known, and the verdict is there within the handshake.
     for times in 1..=2 {
         let pair = issue(&certs, REVOKED, None);
-        let config = tls::client_config(&certs.ca(), tls::BOTH, Some(&pair));
+        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
         let mut stream = tls::connect(config, adit.address("test"));
         let mut heard = String::new();
         stream.read_to_string(&mut heard).expect("an end in order");
@@ -80,6 +87,22 @@ fn a_revoked_client_is_redirected_where_clients_are() {
     assert_eq!(behind.connections(), 0);
 }
 
+/// Has the same client come twice to a service with these lines.
+pub fn asked_each_time(certs: &Certs, responder: &Responder, lines: &str) {
+    for versions in [tls::ONLY_13, tls::ONLY_12] {
+        let (_behind, adit) = server_mode(certs, lines);
+        let before = responder.asked();
+        let pair = issue(certs, GOOD_TOO, None);
+        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
+        for _ in 0..2 {
+            let mut stream = tls::connect(Arc::clone(&config), adit.address("test"));
+            peers::says_and_hears(&mut stream, "a byte");
+        }
+        assert_eq!(responder.asked(), before + 2);
+        assert_eq!(adit.count_in_log("previous session reused"), 0);
+    }
+}
+
 #[test]
 fn no_peer_comes_back_by_a_session_unasked() {
     require!(adit);
@@ -87,19 +110,7 @@ fn no_peer_comes_back_by_a_session_unasked() {
     let certs = Certs::new();
     let responder = Responder::start(&certs, Way::Plainly);
     let lines = format!("OCSP = {}\nOCSPnonce = yes\n", responder.url());
-    for versions in [tls::ONLY_13, tls::ONLY_12] {
-        let (_behind, adit) = server_mode(&certs, &lines);
-        let before = responder.asked();
-        let pair = issue(&certs, GOOD_TOO, None);
-        let config = tls::client_config(&certs.ca(), versions, Some(&pair));
-        for _ in 0..2 {
-            let mut stream = tls::connect(Arc::clone(&config), adit.address("test"));
-            stream.write_all(PAYLOAD).expect("sending");
-            stream.read_exact(&mut [0; PAYLOAD.len()]).expect("an echo");
-        }
-        assert_eq!(responder.asked(), before + 2);
-        assert_eq!(adit.count_in_log("previous session reused"), 0);
-    }
+    asked_each_time(&certs, &responder, &lines);
     // As a client: TLS 1.2 has its session before the verdict, TLS 1.3 its tickets after it.
     for (versions, resumed) in [(tls::ONLY_12, 0), (tls::ONLY_13, 1)] {
         let before = responder.asked();
